@@ -1,0 +1,113 @@
+"""The command line: click parses, each verb's module calls. Modules load when their verb is used."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from mcwbuild import __version__
+from mcwbuild.contract.errors import ExitCode, McwbuildError
+
+VERBS: dict[str, str] = {
+    "run": "The whole way: PyTorch to ONNX to RKNN, measured at every phase.",
+    "export": "Phase 2 alone: PyTorch to ONNX.",
+    "convert": "Phase 3 alone: ONNX to RKNN.",
+    "init": "Write training_source.yaml from a checkpoint.",
+    "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
+    "doctor": "Tell what is ready on this machine and what is not.",
+    "schema": "Print a JSON Schema, or the table of all fields.",
+    "config": "Show every option and where its value comes from.",
+}
+
+
+class Verbs(click.Group):
+    """A group whose commands are imported when they are called, so that `--help` is quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The verbs in the order in which people meet them."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The verb's command, from its own module."""
+        if cmd_name not in VERBS:
+            return None
+        command = getattr(importlib.import_module(f"mcwbuild.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of verbs in the help, without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with a word about what may have been meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            close = difflib.get_close_matches(args[0], VERBS)
+            meant = f" Did you mean {close[0]}?" if close else ""
+            ctx.fail(f"No such command {args[0]!r}.{meant}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="mcwbuild")
+def cli() -> None:
+    """Take a trained PyTorch model to Rockchip NPUs: PyTorch -> ONNX -> RKNN.
+
+    One contract that no phase may change, one evaluator that measures every phase, gates that act on it.
+    """
+
+
+class Terminated(BaseException):
+    """SIGTERM, raised where the program stands, so that stages are stopped and staging folders go."""
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
+
+
+def script() -> NoReturn:
+    """The `mcwbuild` program."""
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    sys.exit(main())
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a command and return its exit code: the error boundary of the orchestrator."""
+    try:
+        value: Any = cli.main(argv, prog_name="mcwbuild", standalone_mode=False)
+        return value if isinstance(value, int) else 0
+    except McwbuildError as error:
+        from mcwbuild.report import console
+
+        console.show_error(error)
+        return int(error.code)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return int(ExitCode.INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        from mcwbuild.report import console
+
+        console.show_interrupted()
+        return int(ExitCode.INTERRUPTED)
+    except Terminated:
+        return int(ExitCode.TERMINATED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return int(ExitCode.BUG)
+    except Exception as bug:  # the command line's boundary: a bug is told as one, with its traceback in a file
+        from mcwbuild.report import console
+
+        console.show_bug(bug)
+        return int(ExitCode.BUG)

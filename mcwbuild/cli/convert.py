@@ -1,0 +1,46 @@
+"""`mcwbuild convert`: phase 3 alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from mcwbuild import plan
+from mcwbuild.cli import inputs
+from mcwbuild.cli.settings import options, settings
+from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.phases import ONNX
+
+
+@click.command()
+@click.option("--onnx", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
+@options(
+    "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "optimization_level",
+    "algorithm", "calibration_images", "conf", "iou", "max_detections", "threads", "progress",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
+@click.pass_context
+def convert(ctx: click.Context, onnx: Path, as_json: bool, **_: object) -> int:
+    """Convert an ONNX file to RKNN for one target or several.
+
+    Example: mcwbuild convert --onnx best.onnx --source onnx_source.yaml --dtype fp16 --target rk3588
+    """
+    chosen = settings(ctx)
+    inputs.require_model(onnx)
+    inputs.require_images(chosen)
+    source = chosen["source"] or inputs.sibling(onnx, ONNX.source)
+    if source is None:
+        raise InputError(
+            "convert needs the ONNX file's onnx_source.yaml.",
+            f"None was given, and none lies beside {onnx}.",
+            "Give it with --source; `mcwbuild export` writes it.",
+        )
+    dataset = inputs.read_dataset(chosen)
+    plan.check_inputs(chosen, dataset)
+    name = plan.model_name(chosen, inputs.source_name(source, ONNX.source_schema), onnx)
+    out = plan.out_folder(chosen, name)
+    previous = inputs.sibling(onnx, ONNX.performance)
+    steps = plan.rknn_steps(onnx, source, previous, chosen, dataset, out)
+    plan.check_targets(steps, inputs.targets_there(steps))
+    return inputs.drive(steps, chosen, out, as_json)

@@ -1,0 +1,1 @@
+"""What the orchestrator and the stages agree on: documents, schemas, inheritance, errors, the wall."""

@@ -1,0 +1,62 @@
+"""The three phases: the only table of their names and files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+PhaseName = Literal["pt", "onnx", "rknn"]
+
+MANIFEST = "manifest.json"
+SUMS = "SHA256SUMS"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase: what its package is called and what lies in it.
+
+    `artefacts` are always there unless listed in `optional`; the documents, the manifest and the
+    sums always are.
+    """
+
+    name: PhaseName
+    title: str
+    previous: PhaseName | None
+    artefacts: tuple[str, ...]
+    optional: tuple[str, ...]
+    source: str
+    performance: str
+
+    @property
+    def package(self) -> str:
+        """The package's folder name."""
+        return f"{self.name}_package"
+
+    @property
+    def source_schema(self) -> str:
+        """The schema of the source document: its file name without the suffix."""
+        return self.source.removesuffix(".yaml")
+
+    @property
+    def performance_schema(self) -> str:
+        """The schema of the performance record: its file name without the suffix."""
+        return self.performance.removesuffix(".json")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the package may hold."""
+        return (*self.artefacts, self.source, self.performance, MANIFEST, SUMS)
+
+
+PT = Phase("pt", "baseline", None, ("best.pt",), (), "training_source.yaml", "performance_pt.json")
+ONNX = Phase("onnx", "export", "pt", ("best.onnx",), (), "onnx_source.yaml", "performance_onnx.json")
+RKNN = Phase(
+    "rknn",
+    "conversion",
+    "onnx",
+    ("best_fp16.rknn", "best_int8.rknn", "npu_inference.py"),
+    ("best_fp16.rknn", "best_int8.rknn"),
+    "rknn_source.yaml",
+    "performance_rknn.json",
+)
+PHASES: dict[PhaseName, Phase] = {phase.name: phase for phase in (PT, ONNX, RKNN)}

@@ -1,0 +1,213 @@
+"""The wall between the orchestrator and a stage, seen from inside the stage.
+
+`python -m stages.<phase> FLAGS --out DIR` runs the same way for a person, in an environment and in a
+container: parse, require (check all that came in), work, ensure (check all that goes out), write.
+
+* The package appears in DIR file by file, SHA256SUMS last: without it there is no package.
+* With `--result FILE --nonce N` the outcome crosses as data: `{schema, nonce, phase, status, code, error, files}`,
+  where `status` is `done`, `gate_failed` (files kept) or `failed` (nothing kept).
+* Progress goes to standard output (`--progress json`: one event a line), everything else to standard error.
+* Exit codes are those of `errors.ExitCode`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import distributions
+from pathlib import Path
+from types import FrameType
+from typing import Any, Generic, NoReturn, TypeVar
+
+from mcwbuild import __version__
+from mcwbuild.contract import disk, documents, inherit, manifest, performance, validate
+from mcwbuild.contract.bench import Bench, claim_stdout, emitter
+from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError
+from mcwbuild.contract.phases import SUMS, Phase
+
+Request = TypeVar("Request")
+
+CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.7, 300  # Ultralytics' own defaults, so that boards see what trainers saw
+
+
+@dataclass(frozen=True)
+class Stage(Generic[Request]):
+    """One phase's program.
+
+    `require` checks every input, all problems at once; `work` writes the artefacts, the source document and
+    the performance record into `bench.out`.
+    """
+
+    phase: Phase
+    description: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    require: Callable[[argparse.Namespace], Request]
+    work: Callable[[Request, Bench], None]
+
+
+def fraction(text: str) -> float:
+    """A command line value between 0 and 1, both included."""
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def positive(text: str) -> int:
+    """A command line value of 1 or more."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
+    """The stage's whole command line: its own flags and those that all stages share."""
+    made = argparse.ArgumentParser(f"python -m stages.{stage.phase.name}", description=stage.description)
+    stage.add_arguments(made)
+    shared = made.add_argument_group("shared by all stages")
+    shared.add_argument("--out", type=Path, required=True, help="folder of the package; made if missing")
+    shared.add_argument("--data", type=Path, help="data.yaml of a labelled dataset in YOLO format")
+    shared.add_argument("--dataset", type=Path, help="text file with one image a line")
+    shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
+    shared.add_argument("--conf", type=fraction, default=CONFIDENCE, help="deployed confidence threshold")
+    shared.add_argument("--iou", type=fraction, default=IOU, help="IoU above which the weaker box is dropped")
+    shared.add_argument("--max-detections", type=positive, default=MAX_DETECTIONS, help="boxes kept per image")
+    shared.add_argument("--threads", type=positive, default=os.cpu_count() or 1, help="CPU threads")
+    shared.add_argument("--progress", choices=("auto", "json", "plain", "quiet"), default="auto")
+    shared.add_argument("--result", type=Path, help="write the outcome as JSON here")
+    shared.add_argument("--nonce", default="", help="repeated in the outcome, so that it cannot be an older one")
+    return made
+
+
+def ensure(package: Path, args: argparse.Namespace, phase: Phase) -> dict[str, Any]:
+    """Check what is about to leave: files, schemas, inheritance. Returns the performance record.
+
+    Raises what the checks raise; a failure here is the stage's own bug or a broken contract, never published.
+    """
+    source, record = validate.require_all(
+        [
+            (package / phase.source, phase.source_schema),
+            (package / phase.performance, phase.performance_schema),
+        ]
+    )
+    given = getattr(args, "source", None)
+    if given is not None:
+        inherit.compare(source, inherit.complete(documents.read_yaml(given).value), phase.name, "given", given.name)
+    missing = [name for name in phase.artefacts if name not in phase.optional and not (package / name).is_file()]
+    extra = sorted({path.name for path in package.iterdir()} - set(phase.files))
+    if missing or extra:
+        raise RuntimeError(f"the {phase.name} stage made a wrong package: missing {missing}, extra {extra}")
+    assert isinstance(record.value, dict)
+    return record.value
+
+
+def deliver(package: Path, out: Path, phase: Phase) -> None:
+    """Move the finished package into `out`: an older one stops being valid first, the new one is valid last."""
+    made = {path.name for path in package.iterdir()}
+    for stale in (SUMS, *(name for name in phase.files if name not in made)):
+        (out / stale).unlink(missing_ok=True)
+    disk.sync_tree(package)
+    for name in sorted(made - {SUMS}) + sorted(made & {SUMS}):
+        os.replace(package / name, out / name)
+    disk.sync_tree(out)
+
+
+def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path) -> GateFailed | None:
+    """Require, work, ensure, write. Returns the missed gate of a package that was delivered all the same."""
+    started = manifest.now()
+    request = stage.require(args)
+    stage.work(request, bench)
+    if getattr(args, "describe", False):
+        validate.require(documents.read_yaml(bench.out / stage.phase.source), stage.phase.source_schema)
+        disk.sync_tree(bench.out)
+        os.replace(bench.out / stage.phase.source, out / stage.phase.source)
+        return None
+    record = ensure(bench.out, args, stage.phase)
+    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and value.is_file()}
+    facts = {
+        "version": __version__,
+        "command": ["python", "-m", f"stages.{stage.phase.name}", *sys.argv[1:]],
+        "started": started,
+        "tools": {found.name: found.version for found in distributions()},
+    }
+    manifest.write(bench.out, stage.phase, facts, inputs=inputs)
+    deliver(bench.out, out, stage.phase)
+    return performance.missed_gate(record, stage.phase)
+
+
+def _report(args: argparse.Namespace, phase: Phase, error: McwbuildError | None, code: int) -> None:
+    """Tell the outcome: as data where the orchestrator asked for it, else as sentences on standard error."""
+    if args.result is not None:
+        kept = error is None or isinstance(error, GateFailed)
+        files = (
+            sorted(p.name for p in args.out.iterdir() if p.name in phase.files) if kept and args.out.is_dir() else []
+        )
+        outcome = {
+            "schema": "result/1",
+            "nonce": args.nonce,
+            "phase": phase.name,
+            "status": "done" if error is None else "gate_failed" if isinstance(error, GateFailed) else "failed",
+            "code": code,
+            "error": None if error is None else error.as_dict(),
+            "files": files,
+        }
+        documents.write_json(args.result, outcome)
+    elif error is not None:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
+
+
+class _Terminated(BaseException):
+    """SIGTERM, raised where the stage stands, so that its scratch folders go."""
+
+
+def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise _Terminated
+
+
+def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
+    """Run the stage once and return its exit code: the error boundary of a stage's process."""
+    args = parser(stage).parse_args(argv)
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    stream = claim_stdout()
+    staging: Path | None = None
+    error: McwbuildError | None = None
+    try:
+        _make_out(args.out)
+        staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=args.out))
+        with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
+            bench = Bench(staging, Path(scratch), args.threads, emitter(args.progress, stream))
+            error = perform(stage, args, bench, args.out)
+        code = int(error.code) if error else int(ExitCode.DONE)
+    except McwbuildError as raised:
+        error, code = raised, int(raised.code)
+    except KeyboardInterrupt:
+        return int(ExitCode.INTERRUPTED)
+    except _Terminated:
+        return int(ExitCode.TERMINATED)
+    except Exception as bug:  # the stage's boundary: a bug becomes data and a traceback in the log
+        traceback.print_exc()
+        error, code = McwbuildError(f"A bug in the {stage.phase.name} stage: {type(bug).__name__}: {bug}"), ExitCode.BUG
+    finally:
+        if staging is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+    _report(args, stage.phase, error, int(code))
+    return int(code)
+
+
+def _make_out(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The output folder {out} cannot be made.", f"{error.strerror}.", "Give --out another folder."
+        ) from error

@@ -1,0 +1,53 @@
+"""Is a step's package already what the step would make? Decided by content, never by time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from mcwbuild.contract import dataset, disk, documents, manifest
+from mcwbuild.contract.errors import McwbuildError
+from mcwbuild.contract.phases import MANIFEST
+from mcwbuild.plan import Step
+
+
+def key(step: Step, identity: Mapping[str, str], hashes: Mapping[str, str]) -> str:
+    """SHA-256 of all that the step's result depends on.
+
+    `identity` is the engine's word on the environment (lock, code), `hashes` the inputs' SHA-256 by flag.
+    """
+    parts = {
+        "phase": step.phase.name,
+        "options": list(step.options),
+        "inputs": dict(hashes),
+        "images": dataset.fingerprint(step.images, _common_root(step.images)) if step.images else None,
+        "environment": dict(identity),
+    }
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _common_root(images: tuple[Path, ...]) -> Path:
+    import os.path
+
+    return Path(os.path.commonpath([image.parent for image in images]))
+
+
+def input_hashes(step: Step) -> dict[str, str]:
+    """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
+    hashes = {flag: disk.sha256_of(path) for flag, path in step.inputs}
+    for flag, path in step.inputs:
+        if flag == "--dataset":
+            images = dataset.read_list(path)
+            hashes["--dataset images"] = dataset.fingerprint(images, path.parent)
+    return hashes
+
+
+def is_fresh(package: Path, wanted: str) -> bool:
+    """True when the published package was made with this key and is whole, byte for byte."""
+    try:
+        made = documents.read_json(package / MANIFEST).value
+    except McwbuildError:
+        return False
+    return not manifest.verify(package) and made.get("provenance", {}).get("key") == wanted

@@ -1,0 +1,212 @@
+"""Every option: one table, resolved once into a frozen `Settings` that remembers where each value came from.
+
+Flag > `MCWBUILD_*` > `mcwbuild.yaml` found upwards > the user's configuration > default.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mcwbuild.contract.errors import InputError, Problem
+
+FILE = "mcwbuild.yaml"
+PREFIX = "MCWBUILD_"
+
+Dtype = Literal["fp16", "int8", "both"]
+EngineName = Literal["auto", "local"]
+Progress = Literal["auto", "tty", "plain", "quiet", "json"]
+DTYPES: tuple[Dtype, ...] = ("both", "fp16", "int8")
+ENGINES: tuple[EngineName, ...] = ("auto", "local")
+PROGRESS: tuple[Progress, ...] = ("auto", "tty", "plain", "quiet", "json")
+ALGORITHMS = ("normal", "kl_divergence", "mmse")
+TARGETS = (
+    "rk3562", "rk3566", "rk3568", "rk3576", "rk3588",
+    "rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118",
+)  # fmt: skip
+
+
+def number(low: float, high: float) -> Callable[[Any], float]:
+    """A parser of numbers between `low` and `high`, both included."""
+
+    def parse(value: Any) -> float:
+        if not low <= float(value) <= high:
+            raise ValueError(f"{value} is not between {low:g} and {high:g}")
+        return float(value)
+
+    return parse
+
+
+def whole(low: int, high: int) -> Callable[[Any], int]:
+    """A parser of whole numbers between `low` and `high`, both included."""
+
+    def parse(value: Any) -> int:
+        if int(value) != float(value) or not low <= int(value) <= high:
+            raise ValueError(f"{value} is not a whole number between {low} and {high}")
+        return int(value)
+
+    return parse
+
+
+def one_of(*words: str) -> Callable[[Any], str]:
+    """A parser of one word out of a closed set."""
+
+    def parse(value: Any) -> str:
+        if value not in words:
+            raise ValueError(f"{value} is none of {', '.join(words)}")
+        return str(value)
+
+    return parse
+
+
+def targets(value: Any) -> tuple[str, ...]:
+    """One platform or several: a list, or text with commas. rk3588s is rk3588 to the toolkit."""
+    words = value.replace(",", " ").split() if isinstance(value, str) else list(value)
+    return tuple(dict.fromkeys(one_of(*TARGETS)(str(word).lower().replace("rk3588s", "rk3588")) for word in words))
+
+
+def image_size(value: Any) -> tuple[int, int]:
+    """An image size in pixels as (height, width), from `640`, `320,640`, `320x640` or a list."""
+    parts = value.replace("x", ",").split(",") if isinstance(value, str) else value
+    sides = [whole(1, 1 << 15)(side) for side in (parts if isinstance(parts, (list, tuple)) else [parts])]
+    if len(sides) not in (1, 2):
+        raise ValueError(f"{value} is not H or H,W")
+    return sides[0], sides[-1]
+
+
+def truth(value: Any) -> bool:
+    """A yes or no from the environment or a file."""
+    if isinstance(value, bool):
+        return value
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if str(value).lower() not in words:
+        raise ValueError(f"{value} is neither true nor false")
+    return words[str(value).lower()]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: how it is parsed, its default, and what the help says. `metavar` names its value."""
+
+    name: str
+    parse: Callable[[Any], Any]
+    default: Any
+    help: str
+    metavar: str
+    is_path: bool = False
+
+    @property
+    def flag(self) -> str:
+        """The command line flag."""
+        return "--" + self.name.replace("_", "-")
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return PREFIX + self.name.upper()
+
+
+def _path(name: str, help: str, metavar: str) -> Option:
+    return Option(name, Path, None, help, metavar, is_path=True)
+
+
+OPTIONS: tuple[Option, ...] = (
+    Option("target", targets, (), "Rockchip platform; may be given several times.", "CHIP"),
+    Option(
+        "dtype", one_of(*DTYPES), "both", "fp16 for accuracy, int8 for speed, or both.", "|".join(DTYPES)
+    ),
+    Option("engine", one_of(*ENGINES), "auto", "Where stages run.", "|".join(ENGINES)),
+    _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
+    Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
+    _path("data", "data.yaml of a labelled dataset in YOLO format: measures accuracy, calibrates INT8.", "FILE"),
+    _path("dataset", "Text file with one image a line: calibrates INT8.", "FILE"),
+    _path("source", "Source document of the input.", "FILE"),
+    Option("imgsz", image_size, None, "Input size, where the checkpoint's own is not meant.", "H[,W]"),
+    Option("opset", whole(12, 19), 19, "ONNX opset; RKNN-Toolkit2 takes 19 at most.", "N"),
+    Option("simplify", truth, True, "Simplify the ONNX graph.", "true|false"),
+    Option("optimization_level", whole(0, 3), 3, "RKNN-Toolkit2's optimization level.", "0-3"),
+    Option("algorithm", one_of(*ALGORITHMS), "normal", "Quantization algorithm.", "|".join(ALGORITHMS)),
+    Option("calibration_images", whole(1, 1000), 50, "How many images calibrate INT8.", "N"),
+    Option("conf", number(0, 1), 0.25, "Confidence threshold of the deployed model.", "0-1"),
+    Option("iou", number(0, 1), 0.7, "IoU above which the weaker of two boxes is dropped.", "0-1"),
+    Option("max_detections", whole(1, 10000), 300, "Boxes kept per image.", "N"),
+    Option("threads", whole(1, 1024), None, "CPU threads of a stage.  [default: all]", "N"),
+    Option("progress", one_of(*PROGRESS), "auto", "How progress is shown, on standard error.", "|".join(PROGRESS)),
+)
+BY_NAME: dict[str, Option] = {option.name: option for option in OPTIONS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All options resolved, by name, with the place each value came from."""
+
+    values: Mapping[str, Any]
+    origins: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+def find_upwards(start: Path) -> Path | None:
+    """The nearest `mcwbuild.yaml` in `start` or above it."""
+    return next((folder / FILE for folder in (start, *start.parents) if (folder / FILE).is_file()), None)
+
+
+def user_file() -> Path:
+    """The user's own configuration file, whether it exists or not."""
+    from platformdirs import user_config_path
+
+    return user_config_path("mcwbuild") / FILE
+
+
+def from_file(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Values and origins of one `mcwbuild.yaml`; relative paths in it mean its own folder."""
+    from mcwbuild.contract import documents, validate
+
+    document = documents.read_yaml(path)
+    validate.require(document, "mcwbuild")
+    values, origins = {}, {}
+    for key, value in document.value.items():
+        if key not in BY_NAME:  # `schema`
+            continue
+        line = document.place((key,))[0]
+        values[key] = path.parent / value if BY_NAME[key].is_path else value
+        origins[key] = f"{path}:{line}"
+    return values, origins
+
+
+def resolve(
+    flags: Mapping[str, Any], environment: Mapping[str, str] | None = None, start: Path | None = None
+) -> Settings:
+    """Every option from its strongest source. Raises InputError with all that cannot be understood."""
+    environment = os.environ if environment is None else environment
+    layers: list[tuple[Mapping[str, Any], Mapping[str, str]]] = [
+        (flags, {name: f"flag {BY_NAME[name].flag}" for name in flags}),
+        (
+            {o.name: environment[o.variable] for o in OPTIONS if environment.get(o.variable)},
+            {o.name: f"environment {o.variable}" for o in OPTIONS},
+        ),
+    ]
+    project = find_upwards((start or Path.cwd()).resolve())
+    for path in (project, user_file()):
+        if path is not None and path.is_file():
+            layers.append(from_file(path))
+    values: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    problems: list[Problem] = []
+    for option in OPTIONS:
+        found = next(((layer, names) for layer, names in layers if option.name in layer), None)
+        values[option.name], origins[option.name] = option.default, "default"
+        if found is None:
+            continue
+        origins[option.name] = found[1][option.name]
+        try:
+            values[option.name] = option.parse(found[0][option.name])
+        except (ValueError, TypeError) as error:
+            problems.append(Problem(f"{option.flag}: {error}", file=origins[option.name]))
+    if problems:
+        raise InputError("Some options cannot be understood.", remedy="Mend them and try again.", problems=problems)
+    return Settings(values, origins)

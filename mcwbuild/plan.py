@@ -1,0 +1,150 @@
+"""The plan: which steps a command means. Pure: no file is written, no engine asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcwbuild.contract.dataset import Dataset, pick
+from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
+from mcwbuild.options import Settings
+
+BUILD = Path("build")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One stage run: its inputs as (flag, file), its further flags, the package that it publishes.
+
+    `images` are the images that it reads beside its inputs: their contents count for freshness.
+    """
+
+    name: str
+    phase: Phase
+    inputs: tuple[tuple[str, Path], ...]
+    options: tuple[str, ...]
+    images: tuple[Path, ...]
+    package: Path
+
+
+def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
+    """`--name`, else `model.name`, else the model's folder (Ultralytics' `train/weights/best.pt` is `train`)."""
+    folder = model.resolve().parent
+    own = folder.parent.name if folder.name == "weights" else folder.name
+    return settings["name"] or source_name or own or "model"
+
+
+def out_folder(settings: Settings, name: str) -> Path:
+    """The folder that holds the run's packages."""
+    chosen: Path | None = settings["out"]
+    return chosen if chosen is not None else BUILD / name
+
+
+def _shared(settings: Settings) -> list[str]:
+    options = ["--conf", str(settings["conf"]), "--iou", str(settings["iou"])]
+    options += ["--max-detections", str(settings["max_detections"])]
+    return options + (["--threads", str(settings["threads"])] if settings["threads"] else [])
+
+
+def _optional(*pairs: tuple[str, Path | None]) -> tuple[tuple[str, Path], ...]:
+    return tuple((flag, path) for flag, path in pairs if path is not None)
+
+
+def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
+    """The labelled images that every phase is measured on: the validation split."""
+    return dataset.splits.get("val", ()) if dataset else ()
+
+
+def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
+    """Phase 1: take the checkpoint as it is and measure its baseline."""
+    options = ["--name", name, *_shared(settings)]
+    if settings["imgsz"]:
+        options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
+    inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])))
+    return Step("pt", PT, inputs, tuple(options), evaluation_images(dataset), out / PT.package)
+
+
+def onnx_step(
+    pt: Path, source: Path, previous: Path | None, settings: Settings, dataset: Dataset | None, out: Path
+) -> Step:
+    """Phase 2: export and compare with phase 1."""
+    options = ["--opset", str(settings["opset"]), *([] if settings["simplify"] else ["--no-simplify"])]
+    inputs = (
+        ("--pt", pt),
+        ("--source", source),
+        *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+    )
+    images = evaluation_images(dataset)
+    return Step("onnx", ONNX, inputs, (*options, *_shared(settings)), images, out / ONNX.package)
+
+
+def rknn_steps(
+    onnx: Path, source: Path, previous: Path | None, settings: Settings, dataset: Dataset | None, out: Path
+) -> tuple[Step, ...]:
+    """Phase 3, once for each target; the package lies in the target's own folder when there are several."""
+    inputs = (
+        ("--onnx", onnx),
+        ("--source", source),
+        *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+    )
+    options = ["--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
+    options += ["--optimization-level", str(settings["optimization_level"])]
+    options += ["--calibration-images", str(settings["calibration_images"]), *_shared(settings)]
+    train = dataset.splits.get("train", ()) if dataset else ()
+    images = (*evaluation_images(dataset), *pick(train, settings["calibration_images"]))
+    several = len(settings["target"]) > 1
+    return tuple(
+        Step(
+            f"rknn {target}" if several else "rknn",
+            RKNN,
+            inputs,
+            ("--target", target, *options),
+            images,
+            (out / target if several else out) / RKNN.package,
+        )
+        for target in settings["target"]
+    )
+
+
+def run_steps(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
+    """The whole way: PyTorch, ONNX, RKNN for every target."""
+    pt_package, onnx_package = out / PT.package, out / ONNX.package
+    return (
+        pt_step(pt, name, settings, dataset, out),
+        onnx_step(pt_package / "best.pt", pt_package / PT.source, pt_package / PT.performance, settings, dataset, out),
+        *rknn_steps(
+            onnx_package / "best.onnx",
+            onnx_package / ONNX.source,
+            onnx_package / ONNX.performance,
+            settings,
+            dataset,
+            out,
+        ),
+    )
+
+
+def check_targets(steps: tuple[Step, ...], existing: dict[Path, str]) -> None:
+    """Refuse to write a package over another target's; `existing` maps package folders to their target."""
+    for step in steps:
+        if step.phase is not RKNN or step.package not in existing:
+            continue
+        target, there = step.options[step.options.index("--target") + 1], existing[step.package]
+        if there != target:
+            raise InputError(
+                f"{step.package} holds a package for {there}, and this run is for {target}.",
+                remedy=f"Give --out another folder, or name all targets at once: --target {there} --target {target}.",
+                kind="target",
+            )
+
+
+def check_inputs(settings: Settings, dataset: Dataset | None) -> None:
+    """What the options cannot mean together."""
+    if not settings["target"]:
+        raise InputError("No target is given.", remedy="Add --target, for example --target rk3588.")
+    images = settings["dataset"] is not None or bool(dataset and dataset.splits.get("train"))
+    if settings["dtype"] == "int8" and not images:
+        raise InputError(
+            "--dtype int8 needs images for calibration, and none are given.",
+            remedy="Add --data data.yaml (its training split is used) or --dataset list.txt.",
+        )

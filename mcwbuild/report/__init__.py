@@ -1,0 +1,1 @@
+"""What people are shown: the console, and the rows of its table."""

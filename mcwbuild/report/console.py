@@ -1,0 +1,242 @@
+"""The only room that prints. Results go to standard output, all else to standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mcwbuild.contract.errors import McwbuildError
+from mcwbuild.contract.events import Event, Finished, Noted, Progressed, Started, to_line
+from mcwbuild.report.text import seconds_text, size_text, visible
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from mcwbuild.pipeline import Outcome
+    from mcwbuild.plan import Step
+    from mcwbuild.report.rows import Row
+
+
+def show_error(error: McwbuildError) -> None:
+    """Every problem on a line of its own, then the three sentences."""
+    for problem in error.problems:
+        _say(visible(str(problem)))
+    _say(f"error: {visible(str(error))}")
+
+
+def show_interrupted() -> None:
+    """The run was stopped by a person."""
+    _say("interrupted: nothing half-written was left; the same command goes on from here.")
+
+
+def show_bug(bug: Exception) -> None:
+    """A bug of ours: one sentence, and the traceback in a file that can be sent."""
+    with tempfile.NamedTemporaryFile("w", prefix="mcwbuild-bug-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(bug)))
+    _say(f"error: This is a bug in mcwbuild: {type(bug).__name__}: {visible(str(bug))}")
+    _say(f"Its traceback is in {file.name}; please report it.")
+
+
+def show_text(text: str) -> None:
+    """A result in words, on standard output."""
+    print(text)
+
+
+def show_json(data: Any) -> None:
+    """A result as one JSON document, on standard output."""
+    print(json.dumps(data, indent=2, ensure_ascii=True))
+
+
+def show_note(text: str) -> None:
+    """A remark for people, on standard error."""
+    _say(visible(text))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
+    """A table on standard output; columns in `right` are aligned to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for index, name in enumerate(header):
+        table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
+    for line in body:
+        table.add_row(*(Text(visible(cell)) for cell in line))
+    console = Console()
+    console.print(table, width=None if console.is_terminal else max(console.width, 140))
+
+
+def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
+    """The ledger of a run: a row for each model, then where the packages are."""
+
+    def figure(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    show_table(
+        "",
+        ["model", "on", "mAP50-95", "precision", "recall", "drop", "gate", "latency", "size"],
+        [
+            [
+                row.model,
+                row.device,
+                figure(row.map50_95, ".3f"),
+                figure(row.precision, ".3f"),
+                figure(row.recall, ".3f"),
+                "-" if row.drop_percent is None else f"{row.drop_percent:.2f} %",
+                row.gate if row.limit_percent is None else f"{row.gate} (at most {row.limit_percent:g} %)",
+                "-" if row.latency_ms is None else f"{row.latency_ms:.1f} ms",
+                "-" if row.size is None else size_text(row.size),
+            ]
+            for row in rows
+        ],
+        right=(2, 3, 4, 5, 7, 8),
+    )
+    for remark in dict.fromkeys(f"{row.model}: {row.remark}" for row in rows if row.remark):
+        print(visible(remark))
+    for outcome in outcomes:
+        print(f"{outcome.step.name}: {visible(str(outcome.step.package))}")
+
+
+class PlainReporter:
+    """Prefixed lines: for logs, CI, and wherever no terminal is."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.name = ""
+
+    def begin(self, step: Step, log: Path) -> None:
+        """Say which phase begins and where its log is."""
+        self.name = step.name
+        self._line(f"{step.phase.title}, log in {log}")
+
+    def emit(self, event: Event) -> None:
+        """One line for each part that is done, and for each remark."""
+        if isinstance(event, Finished):
+            result = f": {event.detail}" if event.detail else ""
+            self._line(f"{event.name}{result} ({seconds_text(event.seconds)})")
+        elif isinstance(event, Noted):
+            prefix = "warning: " if event.level == "warning" else ""
+            self._line(prefix + event.text, always=event.level == "warning")
+
+    def end(self, outcome: Outcome) -> None:
+        """Say how the phase ended."""
+        if outcome.state == "fresh":
+            self._line("nothing changed: the package is fresh, skipped")
+        if outcome.missed is not None:
+            self._line(f"gate missed: {outcome.missed.found}", always=True)
+        self._line(f"done in {seconds_text(outcome.seconds)}: {outcome.step.package}")
+
+    def _line(self, text: str, always: bool = False) -> None:
+        if always or not self.quiet:
+            _say(f"[{self.name}] {visible(text)}")
+
+
+class JsonReporter:
+    """One JSON object a line on standard error, for programs."""
+
+    def __init__(self) -> None:
+        self.name = ""
+
+    def begin(self, step: Step, log: Path) -> None:
+        """The step begins."""
+        self.name = step.name
+        self._line({"event": "begin", "log": str(log)})
+
+    def emit(self, event: Event) -> None:
+        """The stage's event, with the step's name."""
+        self._line(json.loads(to_line(event)))
+
+    def end(self, outcome: Outcome) -> None:
+        """The step's outcome."""
+        package = str(outcome.step.package)
+        self._line({"event": "end", "state": outcome.state, "seconds": outcome.seconds, "package": package})
+
+    def _line(self, data: Mapping[str, Any]) -> None:
+        _say(json.dumps({"step": self.name, **data}, ensure_ascii=True))
+
+
+class LiveReporter:
+    """A terminal: finished parts as lines, the present one as a bar that moves."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+        self.console = Console(stderr=True, highlight=False)
+        self.progress: Progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            transient=True,
+        )
+        self.task: TaskID | None = None
+        self.begun = time.monotonic()
+
+    def begin(self, step: Step, log: Path) -> None:
+        """A heading for the phase, and the live part under it."""
+        self.begun = time.monotonic()
+        self.console.print(f"[bold cyan]{step.name}[/]  {step.phase.title}")
+        self.progress.start()
+
+    def emit(self, event: Event) -> None:
+        """Move the bar, or put a line above it."""
+        if isinstance(event, Started):
+            self._clear()
+            self.task = self.progress.add_task(f"  {visible(event.name)} {visible(event.detail)}", total=None)
+        elif isinstance(event, Progressed) and self.task is not None:
+            self.progress.update(self.task, completed=event.done, total=event.total)
+        elif isinstance(event, Finished):
+            self._clear()
+            self._line("[green]\u2713[/]", f"{event.name:<14} {event.detail}", event.seconds)
+        elif isinstance(event, Noted):
+            self._line("[yellow]![/]" if event.level == "warning" else "[blue]i[/]", event.text)
+
+    def end(self, outcome: Outcome) -> None:
+        """Close the phase with its result."""
+        self._clear()
+        self.progress.stop()
+        if outcome.state == "fresh":
+            self._line("[green]\u2713[/]", "nothing changed: the package is fresh, skipped")
+        if outcome.missed is not None:
+            self._line("[red]\u2717[/]", outcome.missed.found)
+
+    def close(self) -> None:
+        """Leave the terminal as it was, also after an error."""
+        self.progress.stop()
+
+    def _clear(self) -> None:
+        if self.task is not None:
+            self.progress.remove_task(self.task)
+            self.task = None
+
+    def _line(self, mark: str, text: str, seconds: float | None = None) -> None:
+        from rich.markup import escape
+
+        spent = "" if seconds is None else f"  [dim]{seconds_text(seconds)}[/]"
+        self.progress.console.print(f"  {mark} {escape(visible(text))}{spent}", soft_wrap=True)
+
+
+def reporter(style: str) -> PlainReporter | JsonReporter | LiveReporter:
+    """The reporter for `--progress`; `auto` is live on a terminal and plain elsewhere and under CI."""
+    import os
+
+    if style == "json":
+        return JsonReporter()
+    if style == "tty" or (style == "auto" and sys.stderr.isatty() and not os.environ.get("CI")):
+        return LiveReporter()
+    return PlainReporter(quiet=style == "quiet")

@@ -1,0 +1,73 @@
+"""Performance records as rows of one table: a row for each model file. Numbers only where they were measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from mcwbuild.contract.performance import MAIN_METRIC
+from mcwbuild.pipeline import Outcome
+
+
+@dataclass(frozen=True)
+class Row:
+    """One model in the table; `None` is "not measured", with the reason in `remark`.
+
+    Units: mAP, precision and recall 0 to 1, drop in percent of the reference, latency in ms (p50), size in bytes.
+    """
+
+    model: str
+    device: str
+    map50_95: float | None
+    precision: float | None
+    recall: float | None
+    drop_percent: float | None
+    limit_percent: float | None
+    gate: str
+    latency_ms: float | None
+    fps: float | None
+    size: int | None
+    remark: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row as JSON data."""
+        return asdict(self)
+
+
+def rows(outcome: Outcome) -> Iterator[Row]:
+    """The rows of one step: one for pt and onnx, one for each precision for rknn."""
+    record, phase = outcome.performance, outcome.step.phase
+    if phase.name != "rknn":
+        yield _row(phase.name.upper(), record, record, None)
+        return
+    target = outcome.step.options[outcome.step.options.index("--target") + 1]
+    for variant in ("fp16", "int8"):
+        part = {
+            name: value[variant]
+            for name, value in record.items()
+            if isinstance(value, Mapping) and isinstance(value.get(variant), Mapping)
+        }
+        yield _row(f"{target} {variant.upper()}", part, record, variant)
+
+
+def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant: str | None) -> Row:
+    accuracy = part.get("accuracy_metrics", {})
+    speed = part.get("inference_performance", {})
+    device = part.get("device", {})
+    mine = (gate for gate in record["validation"]["gates"] if gate.get("variant") == variant)
+    gate = next((gate for gate in mine if gate["metric"] == MAIN_METRIC), {})
+    return Row(
+        model=model,
+        device=str(device.get("kind", "-")),
+        map50_95=accuracy.get("map50_95"),
+        precision=accuracy.get("precision"),
+        recall=accuracy.get("recall"),
+        drop_percent=gate.get("drop_percent"),
+        limit_percent=gate.get("limit_percent"),
+        gate=str(gate.get("status", "-")),
+        latency_ms=(speed.get("latency_ms") or {}).get("total", {}).get("p50"),
+        fps=speed.get("fps"),
+        size=part.get("model_info", {}).get("size"),
+        remark=str(accuracy.get("reason") or gate.get("reason") or speed.get("fps_reason") or ""),
+    )
