@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import artefacts, documents, inherit, manifest, validate
+from mcwbuild.contract import artefacts, documents, inherit, manifest, readback, validate
 from mcwbuild.contract.errors import ContractBroken, McwbuildError, Problem, Refused
-from mcwbuild.contract.phases import MANIFEST, PHASES, Phase, PhaseName
+from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, RKNN, Phase
 
 
 def phase_of(package: Path) -> Phase | None:
@@ -70,31 +71,34 @@ def _documents(package: Path, phase: Phase) -> None:
             "Make the package again.",
             kind="contract",
         )
-    _READ_BACK.get(phase.name, lambda *_: None)(package, source, contract)
+    differing = list(_read_back(package, phase, source))
+    if differing:
+        raise ContractBroken(
+            f"The {phase.name} package's models are not those that {phase.source} describes.",
+            remedy="Make the package again.",
+            kind="contract",
+            problems=differing,
+        )
 
 
-def _onnx(package: Path, source: documents.Document, _contract: str) -> None:
-    facts = artefacts.read_onnx(package / "best.onnx")
-    block = facts.metadata.get("mcwbuild.contract")
-    if block is not None:
-        inherit.compare(source, json.loads(block), "onnx", "onnx", "best.onnx (metadata)")
+def _read_back(package: Path, phase: Phase, source: documents.Document) -> Iterator[Problem]:
+    """Where the models' own bytes differ from the document. Raises ContractBroken for the block in best.onnx."""
+    if phase is ONNX:
+        facts = artefacts.read_onnx(package / "best.onnx")
+        block = facts.metadata.get("mcwbuild.contract")
+        if block is not None:
+            inherit.compare(source, json.loads(block), "onnx", "onnx", "best.onnx")
+        yield from readback.onnx_problems(source, facts)
+    if phase is RKNN:
+        for path in sorted(package.glob("best_*.rknn")):
+            for problem in readback.rknn_problems(source, artefacts.read_rknn(path)):
+                yield replace(problem, message=f"{path.name}: {problem.message}")
 
 
-def _rknn(package: Path, source: documents.Document, contract: str) -> None:
-    problems = []
-    for path in sorted(package.glob("best_*.rknn")):
-        facts = artefacts.read_rknn(path)
-        said = json.loads(facts.custom_string or "{}").get("contract_sha256")
-        target = source.value["rknn"]["platform"]["target"]
-        if said != contract:
-            problems.append(Problem(f"its contract is {said}, not {contract}", file=str(path)))
-        if target not in facts.target:
-            problems.append(Problem(f"it is built for {', '.join(facts.target)}, not {target}", file=str(path)))
-    if problems:
-        raise ContractBroken("A .rknn is not the one that its document describes.", kind="contract", problems=problems)
-
-
-_READ_BACK: dict[PhaseName, Callable[[Path, documents.Document, str], None]] = {"onnx": _onnx, "rknn": _rknn}
+def inherits(package: Path, phase: Phase, given: Path) -> None:
+    """The package's critical values are those of the source document that went in. Raises ContractBroken."""
+    source = documents.read_yaml(package / phase.source)
+    inherit.compare(source, documents.read_yaml(given), phase.name, f"given {given.name}")
 
 
 def chain(packages: tuple[Path, ...]) -> list[McwbuildError]:

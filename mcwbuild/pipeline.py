@@ -16,7 +16,7 @@ from mcwbuild.contract.events import Event
 from mcwbuild.contract.performance import missed_gate
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.engines import Engine, StageCall
-from mcwbuild.package import Workspace, admit, publish
+from mcwbuild.package import Workspace, admit, publish, require_own
 from mcwbuild.plan import Step
 
 
@@ -72,6 +72,7 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     log = workspace.log(step.name)
     reporter.begin(step, log)
     _require_files(step)
+    require_own(step.package)
     hashes = freshness.input_hashes(step)
     key = freshness.key(step, engine.identity(step.phase), hashes)
     if freshness.is_fresh(step.package, key):
@@ -89,6 +90,8 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     wrong = inspection.inspect(package, step.phase)
     if wrong:
         raise errors.gravest(wrong)
+    if given := dict(step.inputs).get("--source"):
+        inspection.inherits(package, step.phase, given)
     manifest.amend(package, {"key": key, "engine": engine.name, "environment": dict(engine.identity(step.phase))})
     publish(package, step.package)
     return _outcome(step, "made", start)

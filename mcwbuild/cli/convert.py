@@ -21,14 +21,12 @@ from mcwbuild.contract.phases import ONNX
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
-def convert(ctx: click.Context, onnx: Path, as_json: bool, **_: object) -> int:
+def convert(ctx: click.Context, /, onnx: Path, as_json: bool, **_: object) -> int:
     """Convert an ONNX file to RKNN for one target or several.
 
     Example: mcwbuild convert --onnx best.onnx --source onnx_source.yaml --dtype fp16 --target rk3588
     """
     chosen = settings(ctx)
-    inputs.require_model(onnx)
-    inputs.require_images(chosen)
     source = chosen["source"] or inputs.sibling(onnx, ONNX.source)
     if source is None:
         raise InputError(
@@ -36,11 +34,11 @@ def convert(ctx: click.Context, onnx: Path, as_json: bool, **_: object) -> int:
             f"None was given, and none lies beside {onnx}.",
             "Give it with --source; `mcwbuild export` writes it.",
         )
-    dataset = inputs.read_dataset(chosen)
-    plan.check_inputs(chosen, dataset)
-    name = plan.model_name(chosen, inputs.source_name(source, ONNX.source_schema), onnx)
+    given = inputs.read(onnx, chosen, source, ONNX.source_schema)
+    plan.check_inputs(chosen, given.dataset)
+    name = plan.model_name(chosen, given.name, onnx)
     out = plan.out_folder(chosen, name)
     previous = inputs.sibling(onnx, ONNX.performance)
-    steps = plan.rknn_steps(onnx, source, previous, chosen, dataset, out)
+    steps = plan.rknn_steps(onnx, source, previous, chosen, given.dataset, out)
     plan.check_targets(steps, inputs.targets_there(steps))
     return inputs.drive(steps, chosen, out, as_json)

@@ -21,14 +21,12 @@ from mcwbuild.contract.phases import PT
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
-def export(ctx: click.Context, pt: Path, as_json: bool, **_: object) -> int:
+def export(ctx: click.Context, /, pt: Path, as_json: bool, **_: object) -> int:
     """Export a checkpoint to ONNX and compare it with PyTorch.
 
     Example: mcwbuild export --pt best.pt --source training_source.yaml
     """
     chosen = settings(ctx)
-    inputs.require_model(pt)
-    inputs.require_images(chosen)
     source = chosen["source"] or inputs.sibling(pt, PT.source)
     if source is None:
         raise InputError(
@@ -36,8 +34,9 @@ def export(ctx: click.Context, pt: Path, as_json: bool, **_: object) -> int:
             f"None was given, and none lies beside {pt}.",
             f"Write one with: mcwbuild init --pt {pt}",
         )
-    name = plan.model_name(chosen, inputs.source_name(source, PT.source_schema), pt)
+    given = inputs.read(pt, chosen, source, PT.source_schema)
+    name = plan.model_name(chosen, given.name, pt)
     out = plan.out_folder(chosen, name)
     previous = inputs.sibling(pt, PT.performance)
-    step = plan.onnx_step(pt, source, previous, chosen, inputs.read_dataset(chosen), out)
+    step = plan.onnx_step(pt, source, previous, chosen, given.dataset, out)
     return inputs.drive([step], chosen, out, as_json)

@@ -20,7 +20,7 @@ from mcwbuild.contract.phases import PT
 @options("out", "name", "imgsz", "engine", "progress")
 @click.option("--force", is_flag=True, help="Replace a training_source.yaml that is there already.")
 @click.pass_context
-def init(ctx: click.Context, pt: Path, force: bool, **_: object) -> int:
+def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     """Describe a checkpoint: its input size, classes and preprocessing, in training_source.yaml.
 
     The file is written to --out, which is the present folder by default.
@@ -29,7 +29,7 @@ def init(ctx: click.Context, pt: Path, force: bool, **_: object) -> int:
     from mcwbuild.report import console
 
     chosen = settings(ctx)
-    inputs.require_model(pt)
+    inputs.read(pt, chosen, None, PT.source_schema)
     target: Path = (chosen["out"] or Path()) / PT.source
     if target.exists() and not force:
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")

@@ -2,35 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from mcwbuild import pipeline
 from mcwbuild.contract import dataset, documents, validate
+from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.options import Settings
 from mcwbuild.plan import Step
 
+Result = TypeVar("Result")
 
-def require_model(path: Path) -> None:
-    """The model file must be there and be a file."""
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the command's files say: the dataset that `--data` names, and `model.name` of the source document."""
+
+    dataset: Dataset | None
+    name: str | None
+
+
+def read(model: Path, settings: Settings, source: Path | None, schema: str) -> Inputs:
+    """Look at every file that the command names. Raises one InputError with everything that is wrong with them."""
+    errors: list[InputError] = []
+
+    def attempt(check: Callable[[Path], Result], path: Path | None) -> Result | None:
+        try:
+            return None if path is None else check(path)
+        except InputError as error:
+            errors.append(error)
+            return None
+
+    attempt(_require_model, model)
+    name = attempt(lambda path: _model_name(path, schema), source)
+    found = attempt(dataset.read, settings["data"])
+    attempt(dataset.read_list, settings["dataset"])
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        problems = [problem for error in errors for problem in error.problems or [Problem(str(error))]]
+        raise InputError(
+            f"{len(errors)} inputs cannot be used.", remedy="Mend them and try again.", problems=problems, kind="inputs"
+        )
+    return Inputs(found, name)
+
+
+def _require_model(path: Path) -> None:
     if not path.is_file():
         found = "It is a folder." if path.is_dir() else "There is no such file."
         raise InputError(f"{path} cannot be read.", found, "Give the path of the model file.", kind="missing")
 
 
-def read_dataset(settings: Settings) -> dataset.Dataset | None:
-    """The dataset that `--data` names, or None."""
-    return dataset.read(settings["data"]) if settings["data"] is not None else None
-
-
-def source_name(source: Path | None, schema: str) -> str | None:
-    """`model.name` of a source document, which is checked against its schema on the way."""
-    if source is None:
-        return None
-    document = documents.read_yaml(source)
-    validate.require(document, schema)
+def _model_name(source: Path, schema: str) -> str | None:
+    (document,) = validate.require_all([(source, schema)])
     name = document.value["model"].get("name")
     return str(name) if name else None
 
@@ -84,11 +112,3 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
     if missed is not None:
         raise missed
     return 0
-
-
-def require_images(settings: Settings) -> None:
-    """The files that `--data`, `--dataset` and `--source` name must be there; all that are not, at once."""
-    named = {name: settings[name] for name in ("data", "dataset", "source") if settings[name] is not None}
-    missing = [Problem(f"--{name}: there is no such file", file=str(p)) for name, p in named.items() if not p.is_file()]
-    if missing:
-        raise InputError("A file that the options name is missing.", problems=missing, kind="missing")

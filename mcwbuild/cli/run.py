@@ -9,6 +9,7 @@ import click
 from mcwbuild import plan
 from mcwbuild.cli import inputs
 from mcwbuild.cli.settings import options, settings
+from mcwbuild.contract.phases import PT
 
 
 @click.command()
@@ -20,18 +21,16 @@ from mcwbuild.cli.settings import options, settings
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
-def run(ctx: click.Context, pt: Path, as_json: bool, **_: object) -> int:
+def run(ctx: click.Context, /, pt: Path, as_json: bool, **_: object) -> int:
     """Convert a checkpoint for one target or several, measured at every phase.
 
     Example: mcwbuild run --pt best.pt --data data.yaml --target rk3588
     """
     chosen = settings(ctx)
-    inputs.require_model(pt)
-    inputs.require_images(chosen)
-    dataset = inputs.read_dataset(chosen)
-    plan.check_inputs(chosen, dataset)
-    name = plan.model_name(chosen, inputs.source_name(chosen["source"], "training_source"), pt)
+    given = inputs.read(pt, chosen, chosen["source"], PT.source_schema)
+    plan.check_inputs(chosen, given.dataset)
+    name = plan.model_name(chosen, given.name, pt)
     out = plan.out_folder(chosen, name)
-    steps = plan.run_steps(pt, name, chosen, dataset, out)
+    steps = plan.run_steps(pt, name, chosen, given.dataset, out)
     plan.check_targets(steps, inputs.targets_there(steps))
     return inputs.drive(steps, chosen, out, as_json)

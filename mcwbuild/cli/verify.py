@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mcwbuild import inspection
-from mcwbuild.contract.errors import InputError, gravest
+from mcwbuild.contract.errors import InputError, McwbuildError, gravest
 
 
 @click.command()
@@ -28,7 +28,7 @@ def verify(folder: Path, as_json: bool) -> int:
             remedy="Give a folder such as build/NAME or build/NAME/onnx_package.",
             kind="missing",
         )
-    findings = []
+    findings: list[tuple[Path, list[McwbuildError]]] = []
     for package in packages:
         phase = inspection.phase_of(package)
         if phase is None:

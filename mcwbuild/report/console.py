@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, Finished, Noted, Progressed, Started, to_line
-from mcwbuild.report.text import seconds_text, size_text, visible
+from mcwbuild.report.rows import HEADER, RIGHT, cells
+from mcwbuild.report.text import seconds_text, visible
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mcwbuild.pipeline import Outcome
     from mcwbuild.plan import Step
     from mcwbuild.report.rows import Row
+
+WIDE = 200  # columns where no terminal says how many there are: a log or a pipe wraps nothing
 
 
 def show_error(error: McwbuildError) -> None:
@@ -69,44 +72,21 @@ def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]],
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    table = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False, collapse_padding=True)
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
     for line in body:
         table.add_row(*(Text(visible(cell)) for cell in line))
-    console = Console()
-    console.print(table, width=None if console.is_terminal else max(console.width, 140))
+    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
 
 
 def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
-    """The ledger of a run: a row for each model, then where the packages are."""
-
-    def figure(value: float | None, form: str) -> str:
-        return "-" if value is None else format(value, form)
-
-    show_table(
-        "",
-        ["model", "on", "mAP50-95", "precision", "recall", "drop", "gate", "latency", "size"],
-        [
-            [
-                row.model,
-                row.device,
-                figure(row.map50_95, ".3f"),
-                figure(row.precision, ".3f"),
-                figure(row.recall, ".3f"),
-                "-" if row.drop_percent is None else f"{row.drop_percent:.2f} %",
-                row.gate if row.limit_percent is None else f"{row.gate} (at most {row.limit_percent:g} %)",
-                "-" if row.latency_ms is None else f"{row.latency_ms:.1f} ms",
-                "-" if row.size is None else size_text(row.size),
-            ]
-            for row in rows
-        ],
-        right=(2, 3, 4, 5, 7, 8),
-    )
+    """The ledger of a run: a row for each model, what was not measured and why, and where the packages are."""
+    show_table("", HEADER, [cells(row) for row in rows], right=RIGHT)
     for remark in dict.fromkeys(f"{row.model}: {row.remark}" for row in rows if row.remark):
-        print(visible(remark))
+        show_text(visible(remark))
     for outcome in outcomes:
-        print(f"{outcome.step.name}: {visible(str(outcome.step.package))}")
+        show_text(f"{outcome.step.name}: {visible(str(outcome.step.package))}")
 
 
 class PlainReporter:

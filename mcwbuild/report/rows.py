@@ -8,6 +8,11 @@ from typing import Any
 
 from mcwbuild.contract.performance import MAIN_METRIC
 from mcwbuild.pipeline import Outcome
+from mcwbuild.report.text import size_text
+
+
+HEADER = ("model", "mAP50-95", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
+RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 
 
 @dataclass(frozen=True)
@@ -56,18 +61,39 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
     speed = part.get("inference_performance", {})
     device = part.get("device", {})
     mine = (gate for gate in record["validation"]["gates"] if gate.get("variant") == variant)
-    gate = next((gate for gate in mine if gate["metric"] == MAIN_METRIC), {})
+    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] == MAIN_METRIC), {})
+    simulated = device.get("kind") == "simulator"
+    missing = accuracy.get("reason") or ("" if gate.get("status") in (None, "passed") else gate["reason"])
     return Row(
         model=model,
         device=str(device.get("kind", "-")),
-        map50_95=accuracy.get("map50_95"),
+        map50_95=accuracy.get(MAIN_METRIC),
         precision=accuracy.get("precision"),
         recall=accuracy.get("recall"),
         drop_percent=gate.get("drop_percent"),
         limit_percent=gate.get("limit_percent"),
         gate=str(gate.get("status", "-")),
-        latency_ms=(speed.get("latency_ms") or {}).get("total", {}).get("p50"),
+        latency_ms=None if simulated else (speed.get("latency_ms") or {}).get("total", {}).get("p50"),
         fps=speed.get("fps"),
         size=part.get("model_info", {}).get("size"),
-        remark=str(accuracy.get("reason") or gate.get("reason") or speed.get("fps_reason") or ""),
+        remark=str(missing or ""),
     )
+
+
+def cells(row: Row) -> list[str]:
+    """The row's text under `HEADER`; a dash is "not measured"."""
+
+    def figure(value: float | None) -> str:
+        return "-" if value is None else f"{value:.3f}"
+
+    drop = "-" if row.drop_percent is None else f"{row.drop_percent:.2f}"
+    return [
+        row.model,
+        figure(row.map50_95),
+        figure(row.precision),
+        figure(row.recall),
+        drop if row.limit_percent is None else f"{drop} \u2264 {row.limit_percent:g}",
+        row.gate,
+        "-" if row.latency_ms is None else f"{row.latency_ms:.1f} ms {row.device}",
+        "-" if row.size is None else size_text(row.size),
+    ]

@@ -1,0 +1,262 @@
+"""Lists of images: a YOLO `data.yaml` read as Ultralytics reads it, or a text file with one image a line."""
+
+from __future__ import annotations
+
+import glob
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mcwbuild.contract.documents import read_text
+from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.marks import shown
+
+# What Ultralytics takes as images (ultralytics/data/utils.py, IMG_FORMATS), less the kinds that OpenCV cannot read.
+IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"))
+SPLITS = ("train", "val", "test")
+_UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split."""
+
+    file: Path
+    root: Path
+    names: tuple[str, ...]
+    splits: Mapping[str, tuple[Path, ...]]
+
+
+class _Findings:
+    """Problems in one file, collected so that all are told at once."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.problems: list[Problem] = []
+
+    def add(self, message: str, path: str | None = None, hint: str | None = None, line: int | None = None) -> None:
+        """Note a problem; reading goes on."""
+        self.problems.append(Problem(message, str(self.file), line, None, path, hint))
+
+    def raise_any(self, what: str) -> None:
+        """Raises InputError with every problem noted, if there is one; `what` says what the file is not."""
+        if self.problems:
+            count = len(self.problems)
+            found = f"{count} problem{'s' if count > 1 else ''} found."
+            raise InputError(f"{self.file} {what}.", found, "Correct it.", kind="dataset", problems=self.problems)
+
+
+def read(data_yaml: Path) -> Dataset:
+    """The dataset that `data_yaml` describes; a split whose images are not there counts as empty if it is `test`.
+
+    As Ultralytics 8.4: YAML 1.1, `path` relative to the working folder or to the file, splits that are folders,
+    lists of images, or lists of those; `names` as a list or by number, or `nc` alone.
+    Raises InputError with every problem.
+    """
+    findings = _Findings(data_yaml)
+    data = _load(data_yaml)
+    names = _names(data, findings)
+    root = _root(data, data_yaml)
+    if "val" not in data and "validation" in data:
+        data["val"] = data["validation"]
+    splits: dict[str, tuple[Path, ...]] = {}
+    for split in SPLITS:
+        images = _split(root, data.get(split), split, findings)
+        if images:
+            splits[split] = images
+    if not findings.problems and not splits:
+        findings.add("there are no images: neither train nor val names any", "$", f"the root is {root}")
+    findings.raise_any("is not a usable dataset")
+    return Dataset(data_yaml, root, names, splits)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The mapping in a data.yaml, with PyYAML's own types: they are what the model was trained with."""
+    text = read_text(path)
+    try:
+        data = yaml.safe_load(text if text.isprintable() else _UNPRINTABLE.sub("", text))
+        if not isinstance(data, dict):
+            raise InputError(
+                f"{path} is not a dataset.",
+                "It holds no mapping.",
+                "Give a data.yaml with train, val and names.",
+                kind="dataset",
+                problems=[Problem("a data.yaml is a mapping with train, val and names", str(path))],
+            )
+        return data
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        place = (mark.line + 1, mark.column + 1) if mark else (None, None)
+        reason = getattr(error, "problem", None) or type(error).__name__
+        raise InputError(
+            f"{path} is not a dataset.",
+            f"It is not YAML: {reason}.",
+            "Correct it.",
+            kind="dataset",
+            problems=[Problem(f"this is not YAML: {reason}", str(path), *place)],
+        ) from error
+
+
+def _names(data: Mapping[str, Any], findings: _Findings) -> tuple[str, ...]:
+    names, count = data.get("names"), data.get("nc")
+    try:
+        nc = None if count is None else int(float(count))
+    except (TypeError, ValueError, OverflowError):
+        findings.add(f"nc must be a whole number, found {shown(str(count))}", "$.nc")
+        return ()
+    if names is None and nc is not None:
+        return tuple(f"class_{number}" for number in range(max(nc, 0)))
+    if isinstance(names, list):
+        names = dict(enumerate(names))
+    if not isinstance(names, dict) or not names:
+        findings.add("names must list the classes, or give each number its name", "$.names")
+        return ()
+    try:
+        by_number = {int(key): str(value) for key, value in names.items()}
+    except (TypeError, ValueError):
+        findings.add("the keys of names must be class numbers", "$.names")
+        return ()
+    if sorted(by_number) != list(range(len(names))):
+        findings.add(f"the class numbers must run from 0 to {len(names) - 1}", "$.names")
+        return ()
+    if nc is not None and nc != len(names):
+        findings.add(f"nc is {nc} but there are {len(names)} names", "$.nc")
+    return tuple(by_number[number] for number in range(len(names)))
+
+
+def _root(data: Mapping[str, Any], data_yaml: Path) -> Path:
+    """The folder that splits are relative to.
+
+    Ultralytics takes `path` from the working folder, or from the file's folder where `path` is not written.
+    Here the file's own folder comes second for a written `path` too, so that it works from anywhere.
+    """
+    folder = data_yaml.resolve().parent
+    written = data.get("path")
+    if not isinstance(written, str) or not written:
+        return folder
+    candidates = [Path(written).resolve(), (folder / written).resolve()]
+    entries = [data[split] for split in ("train", "val") if isinstance(data.get(split), str)]
+    whole = [root for root in candidates if all((root / entry).exists() for entry in entries)]
+    there = [root for root in candidates if root.exists()]
+    return (whole or there or candidates)[0]
+
+
+def _split(root: Path, written: Any, split: str, findings: _Findings) -> tuple[Path, ...]:
+    """Every image of one split, sorted by path, each once."""
+    if not written:
+        return ()
+    entries = written if isinstance(written, list) else [written]
+    if not all(isinstance(entry, str) for entry in entries):
+        findings.add("a split is a folder, a list file, or a list of those", f"$.{split}")
+        return ()
+    images: list[Path] = []
+    missing = False
+    for entry in entries:
+        place = (root / entry).resolve()
+        if not place.exists() and entry.startswith("../"):  # Roboflow's exports mean their own folder
+            place = (root / entry[3:]).resolve()
+        if place.is_dir():
+            images += _images_below(place)
+        elif place.is_file():
+            images += _listed(place)
+        else:
+            missing = True
+            if split != "test":
+                findings.add(f"{place} is not there", f"$.{split}", f"the root is {root}")
+    if not images and not missing:
+        findings.add(f"{split} holds no images", f"$.{split}", "the folder holds none of the known kinds")
+    return tuple(sorted(dict.fromkeys(images), key=str))
+
+
+def _images_below(folder: Path) -> Iterator[Path]:
+    """As `glob` finds them: linked folders are followed, hidden files and folders are left out."""
+    for found in glob.iglob(f"{glob.escape(str(folder))}/**/*.*", recursive=True):  # noqa: PTH207 (Path.rglob differs)
+        path = Path(found)
+        if is_image(path) and path.is_file():
+            yield path
+
+
+def _listed(file: Path) -> list[Path]:
+    """The images of a split's text file: a line that begins with `./` is relative to the file."""
+    if is_image(file):
+        return [file]
+    lines = read_text(file).removeprefix("\ufeff").strip().splitlines()
+    paths = [file.parent / line[2:] if line.startswith("./") else Path(line) for line in lines]
+    return [path.absolute() for path in paths if is_image(path)]
+
+
+def is_image(path: Path) -> bool:
+    """Whether the file's suffix is one of a readable image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def label_of(image: Path) -> Path:
+    """Where the image's labels are: the last `images` folder is called `labels`, the suffix is .txt."""
+    before, found, after = str(image).rpartition(f"{os.sep}images{os.sep}")
+    path = Path(f"{before}{os.sep}labels{os.sep}{after}") if found else image
+    return path.with_suffix(".txt")
+
+
+def pick(images: Sequence[Path], count: int) -> tuple[Path, ...]:
+    """`count` of the images, evenly spread, always the same ones; all of them where there are no more."""
+    total = len(images)
+    if count >= total:
+        return tuple(images)
+    return tuple(images[index * total // count] for index in range(count))
+
+
+def read_list(dataset_txt: Path) -> tuple[Path, ...]:
+    """The images of a text file, one a line, relative to the file's folder; empty lines are left out.
+
+    Raises InputError with every line that names no image file, and where there is none at all.
+    """
+    findings = _Findings(dataset_txt)
+    images = []
+    folder = dataset_txt.resolve().parent
+    for number, line in enumerate(read_text(dataset_txt).removeprefix("\ufeff").splitlines(), 1):
+        if not (written := line.strip()):
+            continue
+        path = folder / written
+        if not is_image(path):
+            findings.add(f"{shown(written)} is not an image", hint="one image a line", line=number)
+        elif not path.is_file():
+            findings.add(f"{shown(written)} is not there", hint=f"looked in {folder}", line=number)
+        else:
+            images.append(path)
+    if not images and not findings.problems:
+        findings.add("the list is empty", hint="write one image a line")
+    findings.raise_any("is not a usable list of images")
+    return tuple(images)
+
+
+def fingerprint(paths: Iterable[Path], root: Path) -> str:
+    """SHA-256 over the images' names below `root` and their contents, with their labels where there are any.
+
+    The order of the paths does not matter, nor where the root lies. Raises OSError.
+    """
+    digest = hashlib.sha256()
+    for name, path in sorted((_below(path, root), path) for path in paths):
+        label = label_of(path)
+        for kind, file in (("image", path), ("label", label if label.is_file() else None)):
+            content = "absent" if file is None else _hash(file)
+            digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _below(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path, root)).as_posix()
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

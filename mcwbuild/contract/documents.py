@@ -1,0 +1,76 @@
+"""Documents on disk: read with marks, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from mcwbuild.contract import disk
+from mcwbuild.contract import yaml as strict_yaml
+from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.jsontext import examine_json, load_json
+from mcwbuild.contract.marks import MAX_BYTES, Document, mark_of, unreadable
+
+__all__ = ["Document", "examine", "read", "read_json", "read_yaml", "write_json", "write_yaml"]
+
+
+def read_yaml(path: Path) -> Document:
+    """The YAML document at `path`. Raises InputError: not there, not text, not YAML, hostile."""
+    return strict_yaml.load(read_text(path), str(path))
+
+
+def read_json(path: Path) -> Document:
+    """The JSON document at `path`. Raises InputError: not there, not text, not JSON, hostile."""
+    return load_json(read_text(path), str(path))
+
+
+def read(path: Path) -> Document:
+    """The document at `path`, by its suffix: `.json`, else YAML. Raises InputError."""
+    return read_json(path) if path.suffix.lower() == ".json" else read_yaml(path)
+
+
+def examine(path: Path) -> tuple[Document | None, list[Problem]]:
+    """The document at `path` as far as it can be read, and every problem of its text."""
+    try:
+        text = read_text(path)
+    except InputError as error:
+        return None, list(error.problems)
+    return (examine_json if path.suffix.lower() == ".json" else strict_yaml.examine)(text, str(path))
+
+
+def write_yaml(path: Path, data: Any) -> None:
+    """Write `data` as YAML that `read_yaml` reads back exactly.
+
+    Raises InputError where a text in `data` (a class name, say) holds characters that are not accepted.
+    """
+    text = strict_yaml.dump(data)
+    strict_yaml.load(text, str(path))
+    disk.write_atomic(path, text.encode("ascii"))
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write `data` as indented ASCII JSON, keys in their order. Raises ValueError for NaN and infinity."""
+    text = json.dumps(data, indent=2, ensure_ascii=True, allow_nan=False) + "\n"
+    disk.write_atomic(path, text.encode("ascii"))
+
+
+def read_text(path: Path) -> str:
+    """The file's text, UTF-8. Raises InputError with one problem: missing, a folder, too large, not UTF-8."""
+    file = str(path)
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 4)  # enough to know that it is too large
+        return data.decode("utf-8")
+    except FileNotFoundError:
+        raise unreadable(file, [Problem("the file is missing", file)]) from None
+    except OSError as error:
+        reason = "it is a folder" if path.is_dir() else error.strerror or type(error).__name__
+        raise unreadable(file, [Problem(f"the file cannot be opened: {reason}", file)]) from None
+    except UnicodeDecodeError as error:
+        if len(data) > MAX_BYTES:
+            raise unreadable(file, [Problem(f"the file is larger than {MAX_BYTES // 1000} kB", file)]) from None
+        line, column = mark_of(data[: error.start].decode("utf-8"), error.start)
+        raise unreadable(
+            file, [Problem("the file is not UTF-8 text", file, line, column, None, "save it as UTF-8")]
+        ) from None

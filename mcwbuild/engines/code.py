@@ -1,0 +1,84 @@
+"""The code that a stage runs: a read-only copy of what a stage may import, and of nothing else.
+
+`<cache>/code/<12 digits of its hash>/{stages,schemas,mcwbuild/__init__.py,mcwbuild/contract}`: the
+same tree as in an image, so that the rule about rooms is physical here too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from functools import cache
+from pathlib import Path
+
+from mcwbuild.contract import assets, disk
+
+_DIGITS = 12
+
+
+def _package() -> Path:
+    return Path(assets.__file__).resolve().parents[1]
+
+
+@cache
+def _sources() -> dict[str, Path]:
+    """Place in the copy -> file."""
+    found = {"mcwbuild/__init__.py": _package() / "__init__.py"}
+    for prefix, folder in (
+        ("mcwbuild/contract", _package() / "contract"),
+        ("schemas", assets.schemas_dir()),
+        ("stages", assets.stages_dir()),
+    ):
+        for path in folder.rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix != ".pyc":
+                found[f"{prefix}/{path.relative_to(folder).as_posix()}"] = path
+    return dict(sorted(found.items()))
+
+
+def _hash(files: dict[str, Path]) -> str:
+    digest = hashlib.sha256()
+    for name, path in files.items():
+        digest.update(f"{name}\0{disk.sha256_of(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def sha256() -> str:
+    """The hash over names and contents of the code."""
+    return _hash(_sources())
+
+
+def folder(cache_folder: Path) -> Path:
+    """The copy, made if it is not there or was changed; its path. Raises OSError."""
+    wanted = sha256()
+    target = cache_folder / "code" / wanted[:_DIGITS]
+    if _is_whole(target, wanted):
+        return target
+    temporary = target.with_name(f".tmp-{target.name}-{secrets.token_hex(4)}")
+    temporary.mkdir(parents=True)
+    try:
+        _copy(temporary)
+        disk.sync_tree(temporary)
+        if not _is_whole(target, wanted):
+            disk.exchange(temporary, target)
+    finally:
+        disk.remove_tree(temporary)
+    return target
+
+
+def _copy(target: Path) -> None:
+    for name, path in _sources().items():
+        place = target / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(path.read_bytes())
+        place.chmod(0o444)
+    for made in target.rglob("*"):
+        if made.is_dir():
+            made.chmod(0o555)
+
+
+def _is_whole(target: Path, wanted: str) -> bool:
+    """True where the copy holds exactly these files with these contents."""
+    if not target.is_dir():
+        return False
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
+    return there == set(_sources()) and _hash({name: target / name for name in _sources()}) == wanted

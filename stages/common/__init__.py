@@ -1,0 +1,1 @@
+"""What all phases share: numpy and OpenCV only."""

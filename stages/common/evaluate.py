@@ -1,0 +1,200 @@
+"""The one evaluator: the same images, preparation, decoding and counting for all three phases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcwbuild.contract.errors import Problem
+from mcwbuild.contract.performance import Check
+from stages.common import images as pictures
+from stages.common import metrics
+from stages.common.detection import Detections, finish
+from stages.common.ground_truth import Labels, data_error
+from stages.common.timing import Timer
+
+Outputs: TypeAlias = "Sequence[NDArray[np.float32]]"
+Candidates: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]"
+Decode: TypeAlias = Callable[[Outputs, float], Candidates]
+Picture: TypeAlias = "Path | NDArray[np.uint8]"  # a file, or an image [H, W, 3] in blue-green-red
+
+EVALUATION_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
+WARMUP_RUNS = 3  # the first runs allocate memory and choose kernels
+
+
+class Runner(Protocol):
+    """A network that runs somewhere; its outputs come in the order of the head's."""
+
+    @property
+    def device(self) -> Mapping[str, Any]:
+        """`device` of the performance record: kind, model, backend, versions."""
+
+    def feed(self, prepared: NDArray[np.uint8]) -> Any:
+        """What the network takes, from the prepared image uint8 [H, W, C]; its time counts as preprocessing."""
+
+    def run(self, feed: Any) -> list[NDArray[np.float32]]:
+        """The network's outputs; its time counts as inference."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Thresholds: `confidence` as deployed, IoU and limit for evaluation and deployment alike."""
+
+    confidence: float
+    iou: float
+    max_detections: int
+    threads: int
+    warmup: int = WARMUP_RUNS
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured: two blocks of a performance record, the detections, and images with broken outputs."""
+
+    metrics: dict[str, Any]
+    inference: dict[str, Any]
+    detections: tuple[Detections, ...]
+    not_finite: tuple[str, ...]
+
+
+def evaluate(
+    runner: Runner,
+    decode: Decode,
+    images: Sequence[Picture],
+    labels: Sequence[Labels] | None,
+    contract: Mapping[str, Any],
+    settings: Settings,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Run `runner` over the images, one at a time, and judge its detections by the labels.
+
+    Accuracy is judged on the detections above `EVALUATION_CONFIDENCE`. The time of `post` is that of the deployed
+    confidence; `pre` begins with the decoded image. Detections are in the images' own pixels.
+    Raises InputError naming every image that cannot be decoded.
+    """
+    timer, found, truth, problems, broken = Timer(), [], [], [], []
+    warm = False
+    for number, picture in enumerate(images):
+        image = _read(picture)
+        if isinstance(image, Problem):
+            problems.append(image)
+            continue
+        shape = (image.shape[0], image.shape[1])
+        if not warm:
+            warm_up(runner, pictures.prepare(image, contract)[0], settings.warmup)
+            warm = True
+        outputs, placement = _timed(runner, decode, image, contract, settings, timer)
+        if not all(np.isfinite(output).all() for output in outputs):
+            broken.append(picture.name if isinstance(picture, Path) else f"generated image {number}")
+        candidates = decode(outputs, EVALUATION_CONFIDENCE)
+        found.append(_finite(finish(candidates, placement, shape, settings.iou, settings.max_detections)))
+        if labels is not None:
+            truth.append((labels[number].in_pixels(shape), labels[number].classes))
+        if on_progress is not None:
+            on_progress(number + 1, len(images))
+    if problems:
+        raise data_error(problems)
+    accuracy = (
+        {"status": "unmeasured", "reason": "The images have no labels."}
+        if labels is None
+        else metrics.measure(found, truth, contract["classes"]["names"], settings.confidence)
+    )
+    return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken))
+
+
+def warm_up(runner: Runner, prepared: NDArray[np.uint8], runs: int) -> None:
+    """Run the network a few times before timing."""
+    for _ in range(runs):
+        runner.run(runner.feed(prepared))
+
+
+def _timed(
+    runner: Runner,
+    decode: Decode,
+    image: NDArray[np.uint8],
+    contract: Mapping[str, Any],
+    settings: Settings,
+    timer: Timer,
+) -> tuple[list[NDArray[np.float32]], pictures.Placement]:
+    """The outputs for one image; the whole way to the deployed detections is timed."""
+    with timer.part("pre"):
+        prepared, placement = pictures.prepare(image, contract)
+        feed = runner.feed(prepared)
+    with timer.part("inference"):
+        outputs = runner.run(feed)
+    with timer.part("post"):
+        candidates = decode(outputs, settings.confidence)
+        finish(candidates, placement, (image.shape[0], image.shape[1]), settings.iou, settings.max_detections)
+    return outputs, placement
+
+
+def _finite(found: Detections) -> Detections:
+    """Without detections whose box is not finite: they are counted as broken outputs, not judged."""
+    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+    return found if kept.all() else Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _inference(timer: Timer, settings: Settings) -> dict[str, Any]:
+    latency = timer.latency_ms()
+    middle = latency["total"]["p50"]
+    fps: dict[str, Any] = (
+        {"fps": round(1000 / middle, 2)} if middle else {"fps": None, "fps_reason": "No image was timed."}
+    )
+    return {
+        "latency_ms": latency,
+        "runs": timer.runs,
+        "warmup": settings.warmup,
+        "threads": settings.threads,
+        **fps,
+    }
+
+
+def summary(found: Evaluation) -> str:
+    """The result in a few words, for people."""
+    accuracy = found.metrics.get("map50_95")
+    speed = f"{found.inference['latency_ms']['inference']['p50']:.1f} ms an image"
+    return speed if accuracy is None else f"map50_95 {accuracy:.4f}, {speed}"
+
+
+def test_configuration(size: Sequence[int], settings: Settings) -> dict[str, Any]:
+    """`test_configuration` of a performance record, less the dataset."""
+    limits = {"iou": settings.iou, "max_detections": settings.max_detections}
+    return {
+        "input_size": list(size),
+        "evaluation": {"confidence": EVALUATION_CONFIDENCE, **limits},
+        "deployed": {"confidence": settings.confidence, **limits},
+        "batch": 1,
+        "threads": settings.threads,
+        "warmup": settings.warmup,
+    }
+
+
+def finite_check(found: Evaluation) -> Check:
+    """Whether every output of every image was a finite number."""
+    broken = found.not_finite
+    if not broken:
+        return Check("finite outputs", "passed", "Every output of every image is finite.")
+    return Check("finite outputs", "failed", f"NaN or infinity came out for {len(broken)} images, first {broken[0]}.")
+
+
+def prepared_images(images: Sequence[Picture], contract: Mapping[str, Any]) -> Iterator[NDArray[np.uint8]]:
+    """Each image read and prepared, uint8 [H, W, C], one at a time. Raises InputError for one that cannot be read."""
+    for picture in images:
+        image = _read(picture)
+        if isinstance(image, Problem):
+            raise data_error([image])
+        yield pictures.prepare(image, contract)[0]
+
+
+def _read(picture: Picture) -> NDArray[np.uint8] | Problem:
+    if not isinstance(picture, Path):
+        return picture
+    try:
+        return pictures.read(picture)
+    except (OSError, ValueError) as error:
+        return Problem(f"the image cannot be read: {error}", str(picture))

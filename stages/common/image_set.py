@@ -1,0 +1,135 @@
+"""The images that a phase measures on: a labelled dataset, a list, or generated ones where nothing was given."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mcwbuild.contract import dataset
+from mcwbuild.contract.errors import ContractBroken, InputError, Problem
+from stages.common.evaluate import Picture, prepared_images
+from stages.common.ground_truth import Labels, check_image, data_error, read_labels
+
+COMPARED_IMAGES = 16  # for tensors side by side: the figures settle after a few
+_SPLITS = ("val", "test")
+_SEED = 20240229
+_COARSE = 12  # cells along the longer side of a generated image: large smooth areas with edges, as photographs have
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (never none), their labels where there are any, and how a performance record names them.
+
+    `record` is `test_configuration.dataset`, or None with its `reason`.
+    """
+
+    source: Literal["dataset", "list", "generated"]
+    images: tuple[Picture, ...]
+    labels: tuple[Labels, ...] | None
+    record: dict[str, Any] | None
+    reason: str
+
+    def prepared(self, contract: Mapping[str, Any], count: int = COMPARED_IMAGES) -> Iterator[NDArray[np.uint8]]:
+        """At most `count` prepared images, uint8 [H, W, C], evenly spread over the set."""
+        return prepared_images([self.images[index] for index in spread(len(self.images), count)], contract)
+
+    @property
+    def compared(self) -> int:
+        """How many images `prepared` gives."""
+        return min(len(self.images), COMPARED_IMAGES)
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """`dataset` and, where it is null, `dataset_reason` of a record's `test_configuration`."""
+        return {"dataset": self.record, **({} if self.record else {"dataset_reason": self.reason})}
+
+
+def open_images(data: Path | None, listing: Path | None, contract: Mapping[str, Any]) -> ImageSet:
+    """The images to measure on: the `val` (else `test`) split of `data`, else the list, else generated ones.
+
+    Raises InputError with everything that is wrong with files and labels, ContractBroken where the dataset's class
+    names are not the contract's.
+    """
+    if data is not None:
+        return _labelled(data, contract)
+    if listing is not None:
+        return _listed(listing)
+    drawn = tuple(generated(contract["input"]["size"], COMPARED_IMAGES))
+    return ImageSet("generated", drawn, None, None, "Neither a dataset nor a list of images was given.")
+
+
+def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
+    found = dataset.read(data)
+    match_names(found, contract["classes"]["names"])
+    split = next((name for name in _SPLITS if name in found.splits), None)
+    if split is None:
+        raise InputError(
+            f"{data} has no images to measure on.",
+            f"It names neither {' nor '.join(_SPLITS)}.",
+            "Add `val: <folder of images>` to it.",
+            kind="dataset",
+            problems=[Problem("there is no val split", str(data))],
+        )
+    images = found.splits[split]
+    labels = read_labels(images, len(found.names))
+    return ImageSet("dataset", images, labels, _record(data, split, images, found.root, labelled=True), "")
+
+
+def _listed(listing: Path) -> ImageSet:
+    images = dataset.read_list(listing)
+    problems = [problem for image in images for problem in check_image(image)]
+    if problems:
+        raise data_error(problems)
+    return ImageSet("list", images, None, _record(listing, None, images, listing.parent, labelled=False), "")
+
+
+def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *, labelled: bool) -> dict[str, Any]:
+    return {
+        "file": file.name,
+        "split": split,
+        "images": len(images),
+        "labels": labelled,
+        "sha256": dataset.fingerprint(images, root),
+    }
+
+
+def match_names(found: dataset.Dataset, names: Sequence[str]) -> None:
+    """Raise ContractBroken unless the dataset's class names are `names`, in the same order."""
+    theirs, ours = list(found.names), list(names)
+    if theirs == ours:
+        return
+    place = next(
+        (number for number, (a, b) in enumerate(zip(theirs, ours, strict=False)) if a != b), min(len(theirs), len(ours))
+    )
+    a, b = (repr(given[place]) if place < len(given) else "absent" for given in (theirs, ours))
+    counts = "" if len(theirs) == len(ours) else f" ({len(theirs)} classes there, {len(ours)} in the contract)"
+    message = f"class {place} is {a} in {found.file} but {b} in the contract{counts}"
+    raise ContractBroken(
+        "The dataset's class names are not the contract's.",
+        message[0].upper() + message[1:] + ".",
+        "Give the dataset that belongs to the model; names count in their order.",
+        kind="contract",
+        problems=[Problem(message, str(found.file), path="$.names")],
+    )
+
+
+def spread(total: int, count: int) -> range | list[int]:
+    """The places of `count` of `total` things, evenly spread, always the same ones; all where there are no more."""
+    return range(total) if count >= total else [index * total // count for index in range(count)]
+
+
+def generated(size: Sequence[int], count: int) -> Iterator[NDArray[np.uint8]]:
+    """`count` images of `size` [H, W], uint8 [H, W, 3], the same every time: coloured areas and grain."""
+    height, width = size
+    random = np.random.default_rng(_SEED)
+    for _ in range(count):
+        coarse = random.integers(0, 256, (_COARSE, _COARSE, 3), np.uint8)
+        way = cv2.INTER_NEAREST if random.random() < 0.5 else cv2.INTER_CUBIC
+        grain = random.normal(0, 4, (height, width, 3))
+        yield np.clip(cv2.resize(coarse, (width, height), interpolation=way) + grain, 0, 255).astype(np.uint8)

@@ -1,0 +1,141 @@
+"""Reading an image and bringing it into the form that the network was trained on.
+
+The generated board script is made of this file too: Python 3.8, numpy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+_COLOURS = {
+    "RGB": cv2.COLOR_BGR2RGB,
+    "BGR": None,
+    "Grayscale": cv2.COLOR_BGR2GRAY,
+    "RGBA": cv2.COLOR_BGR2RGBA,
+}
+_SIDES = {"top_left": 0.0, "center": 0.5, "bottom_right": 1.0}  # share of the free space left of and above the image
+_HALF_DOWN = 0.1  # pixels; Ultralytics' LetterBox puts an odd pixel of padding to the right and below
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where an image lies in the network's input: `input = image * scale + offset`, in pixels.
+
+    `left` and `top` are negative where the image was cropped; `width` and `height` are the resized
+    image's, without padding.
+    """
+
+    scale_x: float
+    scale_y: float
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def damage(data: bytes) -> str:
+    """Why the bytes are not a whole JPEG or PNG file, in a few words; empty where nothing is found.
+
+    OpenCV decodes a truncated JPEG without an error and fills the rest with grey.
+    """
+    if data[:2] == b"\xff\xd8":
+        place = 2
+        while data[place : place + 1] == b"\xff" and data[place + 1 : place + 2] != b"\xda":
+            place += 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+        return "" if data.find(b"\xff\xd9", place) > 0 else "truncated JPEG: it has no end marker"
+    if data[:8] == b"\x89PNG\r\n\x1a\n":
+        return "" if data.rfind(b"IEND") > 0 else "truncated PNG: it has no end chunk"
+    return "" if data else "empty file"
+
+
+def read(path: Any) -> np.ndarray:
+    """The image as uint8 [H, W, 3], blue-green-red, turned as its EXIF orientation says (as Ultralytics reads it).
+
+    Raises OSError where the file cannot be read, ValueError where it is not a whole image.
+    """
+    data = np.fromfile(str(path), np.uint8)
+    reason = damage(data.tobytes())
+    image = None if reason else cv2.imdecode(data, cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(reason or "no image that OpenCV can read")
+    return image
+
+
+def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
+    """Where an image of `shape` [H, W] goes in the contract's input. Raises ValueError where the contract cannot be.
+
+    letterbox, resize_pad: as large as fits, ratio kept, padded (arithmetic of Ultralytics' `LetterBox`);
+    center_crop: as small as covers, ratio kept, the middle cut out; direct: stretched.
+    `padding.position` says where the image lies in the padded input.
+    """
+    height, width = contract["input"]["size"]
+    method = contract["preprocessing"]["resize"]["method"]
+    rows, columns = shape
+    if method == "direct":
+        return Placement(width / columns, height / rows, 0, 0, width, height)
+    if method == "center_crop":
+        scale = max(height / rows, width / columns)
+        wide, high = max(math.ceil(columns * scale), width), max(math.ceil(rows * scale), height)
+        return Placement(scale, scale, -((wide - width) // 2), -((high - height) // 2), wide, high)
+    if method not in ("letterbox", "resize_pad"):
+        raise ValueError(f"preprocessing.resize.method is {method!r}")
+    padding = contract["preprocessing"]["padding"]
+    if not padding["enabled"]:
+        raise ValueError(f"preprocessing.padding.enabled is false, but {method} pads")
+    scale = min(height / rows, width / columns)
+    wide, high = max(round(columns * scale), 1), max(round(rows * scale), 1)
+    share = _SIDES[padding["position"]]
+    shift = _HALF_DOWN if share == 0.5 else 0.0
+    left, top = round((width - wide) * share - shift), round((height - high) * share - shift)
+    return Placement(scale, scale, left, top, wide, high)
+
+
+def prepare(image: np.ndarray, contract: Mapping[str, Any]) -> tuple[np.ndarray, Placement]:
+    """The network's input, still in bytes: uint8 [H, W, C] in the contract's colour format, and where the image lies.
+
+    `image` is uint8 [rows, columns, 3] in blue-green-red; `contract` is the block of critical values.
+    """
+    colours = _COLOURS[contract["input"]["format"]]
+    if colours is not None:
+        image = cv2.cvtColor(image, colours)
+    placement = place(image.shape[:2], contract)
+    if (placement.height, placement.width) != image.shape[:2]:
+        image = cv2.resize(image, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
+    height, width = contract["input"]["size"]
+    if placement.width > width or placement.height > height:
+        image = image[-placement.top : -placement.top + height, -placement.left : -placement.left + width]
+    elif (placement.height, placement.width) != (height, width):
+        right, bottom = width - placement.width - placement.left, height - placement.height - placement.top
+        color = [int(part) for part in contract["preprocessing"]["padding"]["color"]]
+        image = cv2.copyMakeBorder(
+            image, placement.top, bottom, placement.left, right, cv2.BORDER_CONSTANT, value=color
+        )
+    return np.ascontiguousarray(image.reshape(height, width, -1)), placement
+
+
+def normalise(prepared: np.ndarray, contract: Mapping[str, Any]) -> np.ndarray:
+    """`(value - mean) / std` per channel, float32 [1, C, H, W], from uint8 [H, W, C]; mean and std in 0..255 units."""
+    normal = contract["preprocessing"]["normalize"]
+    planes: np.ndarray = prepared.transpose(2, 0, 1)[None].astype(np.float32, order="C")
+    if normal["enabled"]:
+        mean, std = (np.asarray(normal[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
+        if mean.any():
+            planes -= mean
+        planes /= std
+    return planes
+
+
+def boxes_to_image(boxes: np.ndarray, placement: Placement, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes x1 y1 x2 y2 [n, 4] from the input's pixels to the pixels of the image of `shape` [H, W], clipped to it."""
+    offset = np.array([placement.left, placement.top] * 2, np.float32)
+    scale = np.array([placement.scale_x, placement.scale_y] * 2, np.float32)
+    rows, columns = shape
+    limit = np.array([columns, rows, columns, rows], np.float32)
+    placed: np.ndarray = np.clip((boxes - offset) / scale, np.float32(0), limit)
+    return placed

@@ -1,0 +1,109 @@
+"""Which Ultralytics architectures there are, and which of them are supported in which task."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mcwbuild.contract.errors import InputError
+from stages.common.checkpoint import Checkpoint
+
+TASKS = {
+    "detect": "object_detection",
+    "segment": "segmentation",
+    "pose": "pose",
+    "obb": "oriented_detection",
+    "classify": "classification",
+}
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture: its name, the library's own YAML below `cfg/models`, the tasks that are supported.
+
+    `stem` matches the name of the YAML that a checkpoint was made from, its scale as the first group.
+    """
+
+    type: str
+    stem: re.Pattern[str]
+    stock: str
+    scales: str
+    tasks: tuple[str, ...] = ()
+    head: str = "yolo_dfl"
+
+
+def _architecture(kind: str, stem: str, stock: str, scales: str = "nsmlx", tasks: tuple[str, ...] = ()) -> Architecture:
+    return Architecture(kind, re.compile(stem), stock, scales, tasks)
+
+
+# The order does not matter: no two patterns match the same stem.
+ARCHITECTURES = (
+    _architecture("YOLOv3", r"yolov3(?:-tiny|-spp)?u?", "v3/yolov3.yaml", ""),
+    _architecture("YOLOv5u", r"yolov5([nsmlx]?)6?u?(?:-p6)?", "v5/yolov5.yaml"),
+    _architecture("YOLOv6", r"yolov6([nsmlx]?)", "v6/yolov6.yaml"),
+    _architecture("YOLOv8", r"yolov8([nsmlx]?)", "v8/yolov8.yaml", tasks=("detect",)),
+    _architecture("YOLOv9", r"yolov9([tsmce]?)", "v9/yolov9{scale}.yaml", "tsmce"),
+    _architecture("YOLOv10", r"yolov10([nsmblx]?)", "v10/yolov10{scale}.yaml", "nsmblx"),
+    _architecture("YOLO11", r"yolo11([nsmlx]?)", "11/yolo11.yaml", tasks=("detect",)),
+    _architecture("YOLO12", r"yolo12([nsmlx]?)", "12/yolo12.yaml"),
+    _architecture("YOLO26", r"yolo26([nsmlx]?)", "26/yolo26.yaml"),
+)
+_SUPPORTED = "Supported are the detection models YOLOv8 and YOLO11, in their stock form."
+_TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
+
+
+def stem(checkpoint: Checkpoint) -> str:
+    """The name of the YAML that the network was made from, without folders and suffix: `yolo11n`."""
+    named = checkpoint.yaml.get("yaml_file")
+    last = re.split(r"[\\/]", named)[-1] if isinstance(named, str) else ""
+    return last.removesuffix(".yaml").removesuffix(".yml").lower()
+
+
+def is_yolo(checkpoint: Checkpoint) -> bool:
+    """Whether Ultralytics saved the checkpoint's network, or its forerunner YOLOv5."""
+    return checkpoint.model_class.startswith(("ultralytics.", "models.yolo."))
+
+
+def architecture_of(checkpoint: Checkpoint) -> Architecture:
+    """The supported architecture of `checkpoint`. Raises InputError, naming task or architecture, for any other."""
+    kind = checkpoint.model_class
+    if kind.startswith("models.yolo."):
+        raise _unsupported(checkpoint, "The YOLOv5 or YOLOv7 repository made it, not the ultralytics package.")
+    name = stem(checkpoint)
+    found = next((one for one in ARCHITECTURES if one.stem.fullmatch(_TASK_SUFFIX.sub("", name))), None)
+    label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
+    if checkpoint.task not in TASKS:
+        raise _unsupported(checkpoint, f"Its task is {ascii(checkpoint.task)[:40]} ({label}).")
+    if found is None or found.tasks == () or not kind.endswith((".DetectionModel", "Model")):
+        raise _unsupported(checkpoint, f"Its architecture is {label} ({TASKS[checkpoint.task]}).")
+    if checkpoint.task not in found.tasks:
+        raise _unsupported(checkpoint, f"Its task is {TASKS[checkpoint.task]} ({label}).")
+    if checkpoint.metadata.get("modelopt"):
+        raise _unsupported(checkpoint, f"It is a {label} trained with quantization in the loop.")
+    return found
+
+
+def scale_of(checkpoint: Checkpoint, architecture: Architecture) -> str:
+    """The letter of the network's size. Raises InputError where the checkpoint names none that exists."""
+    match = architecture.stem.fullmatch(stem(checkpoint))
+    named = match.group(1) if match and match.groups() else ""
+    scale = checkpoint.yaml.get("scale") or named or architecture.scales[:1]  # as the library does
+    if not isinstance(scale, str) or len(scale) != 1 or scale not in architecture.scales:
+        raise _unsupported(checkpoint, f"{architecture.type} has no size {ascii(scale)[:40]}.")
+    return scale
+
+
+def _by_class(kind: str) -> str:
+    """The name of an architecture that has a class of its own."""
+    return {
+        "ultralytics.nn.tasks.RTDETRDetectionModel": "RT-DETR",
+        "ultralytics.nn.tasks.WorldModel": "YOLO-World",
+        "ultralytics.nn.tasks.YOLOEModel": "YOLOE",
+        "ultralytics.nn.tasks.YOLOESegModel": "YOLOE",
+    }.get(kind, "")
+
+
+def _unsupported(checkpoint: Checkpoint, found: str) -> InputError:
+    return InputError(
+        f"{checkpoint.file} is a checkpoint that is not supported.", found, _SUPPORTED, kind="architecture"
+    )

@@ -1,0 +1,210 @@
+"""The network of a YOLO checkpoint, rebuilt from the library's own architecture and the checkpoint's weights.
+
+The checkpoint's objects are never used: the network comes from the YAML that Ultralytics ships, and
+is then compared with the dead module tree, class by class and setting by setting, so that a file
+whose parts were exchanged is not rebuilt as something else. torch and ultralytics are imported
+inside functions only.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mcwbuild.contract.errors import InputError
+from stages.common.checkpoint import Checkpoint
+from stages.families.yolo.architectures import architecture_of, scale_of
+from stages.families.yolo.description import class_names
+
+if TYPE_CHECKING:
+    import torch
+
+# What a YAML may differ in without being another architecture.
+_FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
+# What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
+_FREE_SETTINGS = {
+    *("training", "inplace", "momentum", "np", "i", "f", "type", "dump_patches", "call_super_init", "task", "pt_path"),
+    *("export", "dynamic", "format", "shape", "max_det", "agnostic_nms", "end2end", "xyxy", "device", "criterion"),
+    *("recompute_scale_factor", "nc", "no", "transforms", "default_act", "conf", "iou", "separate_outputs"),
+}
+
+
+def quiet_ultralytics() -> None:
+    """Keep the import of ultralytics from the network, from installing, and from the user's home.
+
+    It writes its settings where YOLO_CONFIG_DIR says, looks for the network unless YOLO_OFFLINE,
+    and installs what it misses unless YOLO_AUTOINSTALL is off. Call it before the import.
+    """
+    os.environ["YOLO_OFFLINE"] = "1"
+    os.environ["YOLO_AUTOINSTALL"] = "0"
+    os.environ.setdefault("YOLO_VERBOSE", "False")
+    if "YOLO_CONFIG_DIR" not in os.environ:
+        folder = tempfile.mkdtemp(prefix="mcwbuild-ultralytics-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        os.environ["YOLO_CONFIG_DIR"] = folder
+    os.environ.setdefault("MPLCONFIGDIR", os.environ["YOLO_CONFIG_DIR"])
+
+
+def build(checkpoint: Checkpoint) -> torch.nn.Module:
+    """The network with the checkpoint's weights: float32, in eval mode, on the CPU, no gradients.
+
+    Its outputs are bit-identical to those of Ultralytics' own loading. Raises InputError where the
+    architecture is not supported or not the library's own, or a weight is missing or not finite.
+    """
+    names = class_names(checkpoint)
+    stock = _stock(checkpoint)
+    _compare_yaml(checkpoint, stock)
+    quiet_ultralytics()
+    import torch
+    from ultralytics.nn.tasks import DetectionModel
+
+    with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
+        network: torch.nn.Module = DetectionModel(stock, ch=3, nc=len(names), verbose=False)
+    _load(checkpoint, network)
+    _compare_modules(checkpoint, network)
+    network.names = dict(enumerate(names))
+    return network.float().eval().requires_grad_(False)
+
+
+def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
+    """The library's own YAML for the checkpoint's architecture, with its scale."""
+    architecture = architecture_of(checkpoint)
+    scale = scale_of(checkpoint, architecture)
+    quiet_ultralytics()
+    import ultralytics
+    from ultralytics.utils import YAML
+
+    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(scale=scale)
+    stock: dict[str, Any] = YAML.load(file)
+    return {**stock, "scale": scale, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
+
+
+def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:
+    """Raise InputError where the checkpoint's YAML is not the library's, classes and scale aside."""
+    found = checkpoint.yaml
+    for key in sorted((stock.keys() | found.keys()) - _FREE_KEYS):
+        if _listed(found.get(key)) != _listed(stock.get(key)):
+            raise _custom(checkpoint, f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML.")
+    scale = stock["scale"]
+    if "scales" in found:
+        theirs = found["scales"].get(scale) if isinstance(found["scales"], dict) else None
+    else:
+        theirs = [found.get("depth_multiple"), found.get("width_multiple"), stock["scales"][scale][2]]
+    if _listed(theirs) != _listed(stock["scales"][scale]):
+        raise _custom(checkpoint, f"Its scale `{scale}` is not that of the library's own YAML.")
+    if found.get("channels", found.get("ch", 3)) != 3:
+        raise _custom(checkpoint, "Its images do not have three channels.")
+
+
+def _listed(value: Any) -> Any:
+    return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
+
+
+def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
+    """Copy the weights into the network; each has to be there, of its shape, and finite."""
+    import torch
+
+    own = network.state_dict()
+    missing, more = own.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - own.keys()
+    if missing or more:
+        if missing and all(".bn." in name for name in missing):
+            raise InputError(
+                f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
+                f"The weight {min(missing)} is missing.",
+                "Give the checkpoint as the training wrote it.",
+                kind="fused",
+            )
+        name = ascii(min(missing or more))[1:-1][:100]
+        raise _custom(checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}.")
+    for name, array in checkpoint.tensors.items():
+        if tuple(own[name].shape) != array.shape:
+            raise _custom(checkpoint, f"The weight {name} has the shape {array.shape}, not {tuple(own[name].shape)}.")
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise InputError(
+                f"The weights of {checkpoint.file} cannot be used.",
+                f"{name} holds values that are not finite.",
+                "The training failed: take an earlier checkpoint, or train again.",
+                kind="weights",
+            )
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.tensors.items()}, strict=True)
+
+
+def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
+    """Raise InputError where a module of the checkpoint has another class or other settings than the rebuilt one."""
+    rebuilt = dict(network.named_modules(remove_duplicate=False))
+    for path, found in checkpoint.modules.items():
+        own = rebuilt.get(path)
+        package, _, kind = found.kind.rpartition(".")
+        if own is None or kind != type(own).__name__ or not package.startswith(("torch.nn.", "ultralytics.")):
+            raise _custom(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
+        for name, value in found.settings.items():
+            if name not in _FREE_SETTINGS and name in vars(own) and vars(own)[name] != value:
+                raise _custom(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
+    own_stride: Any = network.stride
+    if checkpoint.stride != tuple(int(value) for value in own_stride.tolist()):
+        raise _custom(checkpoint, f"Its strides are {list(checkpoint.stride)}.")
+    if rebuilt.keys() - checkpoint.modules.keys():
+        raise _custom(checkpoint, f"Its part {min(rebuilt.keys() - checkpoint.modules.keys())} is missing.")
+
+
+def _custom(checkpoint: Checkpoint, found: str) -> InputError:
+    architecture = architecture_of(checkpoint)
+    return InputError(
+        f"{checkpoint.file} has a custom architecture, not the {architecture.type} of the ultralytics package.",
+        found,
+        "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
+        kind="custom-architecture",
+    )
+
+
+def cut(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The network cut at its head's convolutions, and the head as data.
+
+    The cut network takes float32 [1, 3, H, W] in 0..1 and returns, for each stride in order, the
+    distance logits [1, 4 * reg_max, h, w] and the class scores after the sigmoid [1, nc, h, w].
+    """
+    import torch
+
+    class Cut(torch.nn.Module):  # type: ignore[misc,unused-ignore]  # torch is not where the types are checked
+        """Everything up to the head's last convolutions. The layers are run as BaseModel._predict_once does."""
+
+        def __init__(self, layers: Any, save: list[int]) -> None:
+            super().__init__()
+            self.layers, self.save = layers, frozenset(save)
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            kept: list[Any] = []
+            for layer in list(self.layers)[:-1]:
+                x = layer(_inputs(layer, x, kept))
+                kept.append(x if layer.i in self.save else None)
+            head = self.layers[-1]
+            outputs: list[torch.Tensor] = []
+            for feature, boxes, scores in zip(_inputs(head, x, kept), head.cv2, head.cv3, strict=True):
+                outputs += [boxes(feature), scores(feature).sigmoid()]
+            return tuple(outputs)
+
+    model: Any = network
+    head = model.model[-1]
+    strides = [int(stride) for stride in head.stride.tolist()]
+    described = {
+        "family": "yolo_dfl",
+        "strides": strides,
+        "reg_max": int(head.reg_max),
+        "num_classes": int(head.nc),
+        "outputs": [f"{part}_{stride}" for stride in strides for part in ("boxes", "scores")],
+        "score_activation": "sigmoid",
+    }
+    return Cut(model.model, list(model.save)).eval(), described
+
+
+def _inputs(layer: Any, x: Any, kept: list[Any]) -> Any:
+    """What `layer` takes: the output before it (-1), or those of the layers that it names."""
+    if layer.f == -1:
+        return x
+    return kept[layer.f] if isinstance(layer.f, int) else [x if index == -1 else kept[index] for index in layer.f]

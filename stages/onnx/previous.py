@@ -1,0 +1,70 @@
+"""The pt phase's record beside this phase's figures: whether they can be compared, and by how much they differ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mcwbuild.contract import inherit, performance
+from mcwbuild.contract.performance import DROPS, MAIN_METRIC, Gate
+from mcwbuild.contract.phases import PT
+from stages.onnx.make import Made
+from stages.onnx.request import Request
+
+METRICS = ("map50_95", "map50", "precision", "recall", "f1")
+
+
+def baseline(request: Request) -> tuple[dict[str, Any], str]:
+    """The baseline's accuracy metrics; empty, with the reason, where they cannot stand beside this phase's."""
+    if request.previous is None:
+        return {}, "The pt phase's performance record was not given (--previous)."
+    record: Any = request.previous.value
+    if request.images.labels is None:
+        return {}, "No labelled dataset was given (--data)."
+    metrics: dict[str, Any] = record["accuracy_metrics"]
+    if metrics.get("status") == "unmeasured":
+        return {}, f"The pt phase did not measure its accuracy: {metrics['reason']}"
+    differing = [what for what, there, here in _conditions(request, record) if there != here]
+    if differing:
+        return {}, f"The pt phase measured under other conditions: {', '.join(differing)}."
+    return metrics, ""
+
+
+def _conditions(request: Request, record: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    """What has to be equal for a comparison: in words, as the record has it, as it is here."""
+    dataset = record["test_configuration"]["dataset"] or {}
+    evaluation = record["test_configuration"].get("evaluation", {})
+    ours = request.images.record or {}
+    return [
+        ("another dataset", dataset.get("sha256"), ours.get("sha256")),
+        ("another checkpoint", record["model_info"].get("sha256"), request.checkpoint.sha256),
+        ("another contract", record["report_info"].get("contract_sha256"), inherit.contract_sha256(request.source)),
+        ("another IoU", evaluation.get("iou"), request.settings.iou),
+        ("another limit of detections", evaluation.get("max_detections"), request.settings.max_detections),
+    ]
+
+
+def comparison(request: Request, made: Made) -> dict[str, Any]:
+    """`comparison_with_pt` of the performance record."""
+    before, reason = baseline(request)
+    now = made.evaluation.metrics
+    metrics = {key: _beside(before[key], now[key]) for key in METRICS if before.get(key) is not None and key in now}
+    return {
+        "reference": {"file": PT.artefacts[0], "sha256": request.checkpoint.sha256},
+        "metrics": metrics or None,
+        **({} if metrics else {"metrics_reason": reason or str(now.get("reason"))}),
+        "outputs": made.agreement,
+        "images": made.compared,
+        "images_source": request.images.source,
+    }
+
+
+def _beside(previous: float, current: float) -> dict[str, float | None]:
+    drop = performance.relative_drop_percent(previous, current) if previous > 0 else None
+    return {"previous": previous, "current": current, "drop_percent": drop}
+
+
+def drop_gate(request: Request, made: Made) -> Gate:
+    """The gate on the main metric: passed, failed, or unmeasured with the reason."""
+    before, reason = baseline(request)
+    now = made.evaluation.metrics.get(MAIN_METRIC)
+    return performance.gate(MAIN_METRIC, PT.name, before.get(MAIN_METRIC), now, DROPS["onnx"], reason=reason)

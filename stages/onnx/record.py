@@ -1,0 +1,127 @@
+"""What the onnx phase writes down: onnx_source.yaml and performance_onnx.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mcwbuild
+from mcwbuild.contract import disk, inherit, manifest, performance
+from mcwbuild.contract.performance import Check
+from mcwbuild.contract.phases import ONNX
+from stages.common.agreement import agrees
+from stages.common.device import versions
+from stages.common.evaluate import finite_check, test_configuration
+from stages.families.shapes import output_shapes
+from stages.onnx.graph import INPUT
+from stages.onnx.make import MIN_COSINE, NOT_WANTED, Made
+from stages.onnx.previous import comparison, drop_gate
+from stages.onnx.request import Request
+
+
+def input_shape(request: Request) -> list[int]:
+    """[1, C, H, W]."""
+    return [1, request.contract["input"]["channels"], *request.size]
+
+
+def source_document(request: Request, made: Made) -> dict[str, Any]:
+    """`onnx_source.yaml`: the contract, carried on, and how the file was made."""
+    installed = versions("torch", "onnx", "onnxslim", "onnxruntime")
+    simplified = {"done": not made.unsimplified, **({"reason": made.unsimplified} if made.unsimplified else {})}
+    return {
+        "schema": "onnx_source/1",
+        **inherit.carry(request.source),
+        "checkpoint": request.source["checkpoint"],
+        "export": {
+            "tool": "torch.onnx",
+            "version": installed["torch"],
+            "date": manifest.now(),
+            "onnx": {
+                "version": installed["onnx"],
+                "opset": request.opset,
+                "simplify": simplified,
+                "dynamic_axes": False,
+            },
+            "input_names": [INPUT],
+            "output_names": list(made.head["outputs"]),
+        },
+        "onnx": {
+            "file": ONNX.artefacts[0],
+            "sha256": made.sha256,
+            "size": len(made.data),
+            "shapes": {"inputs": {INPUT: input_shape(request)}, "outputs": made.shapes},
+            "head": made.head,
+            "verification": {
+                check.name.replace(" ", "_"): {"status": check.status, "detail": check.detail}
+                for check in checks(request, made)
+            },
+        },
+    }
+
+
+def checks(request: Request, made: Made) -> list[Check]:
+    """What was verified without a drop in percent: validity, shapes, agreement with PyTorch."""
+    wanted = dict(zip(made.head["outputs"], output_shapes(made.head, request.size), strict=True))
+    right = made.shapes == wanted
+    shapes = f"The outputs are {list(made.shapes.values())}" + ("." if right else f", not {list(wanted.values())}.")
+    return [
+        Check("graph", "passed", "The ONNX checker in full and strict shape inference found nothing."),
+        Check("model loads", "passed", "In ONNX Runtime, on the CPU."),
+        Check("output shapes", "passed" if right else "failed", shapes),
+        _agreement_check(request, made),
+        finite_check(made.evaluation),
+    ]
+
+
+def _agreement_check(request: Request, made: Made) -> Check:
+    cosines = {row["name"]: row["cosine"] for row in made.agreement}
+    where = f"over {made.compared} images ({request.images.source})"
+    dead = [name for name, value in cosines.items() if value is None]
+    if dead:
+        return Check("agreement with PyTorch", "failed", f"{', '.join(dead)} held NaN or infinity {where}.")
+    name = min(cosines, key=cosines.__getitem__)
+    said = f"The lowest cosine is {cosines[name]:.7f} ({name}) {where}; {MIN_COSINE} is asked for."
+    passed = all(agrees(row, MIN_COSINE) for row in made.agreement)
+    return Check("agreement with PyTorch", "passed" if passed else "failed", said)
+
+
+def performance_record(request: Request, made: Made, source: Path) -> dict[str, Any]:
+    """`performance_onnx.json`; `source` is the written onnx_source.yaml."""
+    return performance.record(
+        performance.report_info(
+            "onnx",
+            manifest.now(),
+            mcwbuild.__version__,
+            inherit.contract_sha256(request.source),
+            {"file": ONNX.source, "sha256": disk.sha256_of(source)},
+        ),
+        test_configuration={**request.images.configuration, **test_configuration(request.size, request.settings)},
+        device=made.device,
+        accuracy_metrics=made.evaluation.metrics,
+        inference_performance=made.evaluation.inference,
+        model_info={
+            "file": ONNX.artefacts[0],
+            "sha256": made.sha256,
+            "size": len(made.data),
+            "parameters": made.parameters,
+            "inputs": [{"name": INPUT, "dtype": "float32", "shape": input_shape(request)}],
+            "outputs": [{"name": name, "dtype": "float32", "shape": shape} for name, shape in made.shapes.items()],
+        },
+        comparison=comparison(request, made),
+        issues=_issues(made),
+        validation=performance.validation([drop_gate(request, made)], checks(request, made)),
+    )
+
+
+def _issues(made: Made) -> list[dict[str, str]]:
+    """A simplification that was wanted and did not come about."""
+    if not made.unsimplified or made.unsimplified == NOT_WANTED:
+        return []
+    return [
+        {
+            "phase": ONNX.name,
+            "what": "The graph was not simplified.",
+            "cause": made.unsimplified,
+            "remedy": "The exported graph was kept; nothing has to be done.",
+        }
+    ]

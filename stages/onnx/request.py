@@ -1,0 +1,38 @@
+"""What the onnx phase is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mcwbuild.contract import inherit
+from mcwbuild.contract.marks import Document
+from stages.common.checkpoint import Checkpoint
+from stages.common.evaluate import Settings
+from stages.common.image_set import ImageSet
+from stages.families import Family
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that came in, read and checked; `previous` is the pt phase's performance record."""
+
+    checkpoint: Checkpoint
+    family: Family
+    source: dict[str, Any]
+    images: ImageSet
+    settings: Settings
+    opset: int
+    simplify: bool
+    previous: Document | None
+
+    @property
+    def contract(self) -> dict[str, Any]:
+        """The block of critical values."""
+        return inherit.critical(self.source)
+
+    @property
+    def size(self) -> list[int]:
+        """[H, W] of the input."""
+        height, width = self.contract["input"]["size"]
+        return [height, width]

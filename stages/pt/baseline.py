@@ -1,0 +1,92 @@
+"""The baseline: the network in PyTorch, cut at its head, through the one evaluator."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+
+import mcwbuild
+from mcwbuild.contract import disk, inherit, manifest, performance
+from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.performance import Check
+from mcwbuild.contract.phases import PT
+from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
+from stages.common.image_set import ImageSet
+from stages.families import Family
+from stages.families.shapes import output_shapes
+from stages.pt.request import Request
+from stages.pt.torch_runner import TorchRunner
+
+
+def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench: Bench) -> dict[str, Any]:
+    """The performance record of the network; the checkpoint and the source lie in `bench.out` already.
+
+    Raises InputError where an image cannot be decoded, or the copied checkpoint is not the one that was read.
+    """
+    contract, settings = request.contract, request.settings
+    cut, head = request.family.cut(network)
+    runner = TorchRunner(cut, contract, settings.threads)
+    size = contract["input"]["size"]
+    shapes = [list(output.shape) for output in runner.run(runner.feed(next(images.prepared(contract, 1))))]
+    decode = partial(_decode, request.family, head)
+    with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
+        found = evaluate(runner, decode, images.images, images.labels, contract, settings, step.progress)
+        step.result = summary(found)
+    checks = _checks(shapes, output_shapes(head, size), found)
+    return performance.record(
+        performance.report_info(
+            "pt",
+            manifest.now(),
+            mcwbuild.__version__,
+            inherit.contract_sha256(request.source),
+            {"file": PT.source, "sha256": disk.sha256_of(bench.out / PT.source)},
+        ),
+        test_configuration={**images.configuration, **test_configuration(size, settings)},
+        device=runner.device,
+        accuracy_metrics=found.metrics,
+        inference_performance=found.inference,
+        model_info=_model_info(request, cut, head, shapes, bench),
+        validation=performance.validation(
+            [], checks, verdict="passed" if all(check.status == "passed" for check in checks) else "failed"
+        ),
+    )
+
+
+def _model_info(
+    request: Request, cut: torch.nn.Module, head: dict[str, Any], shapes: list[list[int]], bench: Bench
+) -> dict[str, Any]:
+    """`model_info` of the record: the copied checkpoint, and the cut network's tensors."""
+    checkpoint, of_input = request.checkpoint, request.contract["input"]
+    if disk.sha256_of(bench.out / PT.artefacts[0]) != checkpoint.sha256:
+        raise InputError(
+            f"{checkpoint.file} changed while it was read.", "Its copy is not what was measured.", "Start again."
+        )
+    named = zip(head["outputs"], shapes, strict=True)
+    return {
+        "file": PT.artefacts[0],
+        "sha256": checkpoint.sha256,
+        "size": checkpoint.size,
+        "parameters": sum(part.numel() for part in cut.parameters()),
+        "inputs": [{"name": "images", "dtype": "float32", "shape": [1, of_input["channels"], *of_input["size"]]}],
+        "outputs": [{"name": name, "dtype": "float32", "shape": shape} for name, shape in named],
+    }
+
+
+def _decode(family: Family, head: dict[str, Any], outputs: Any, confidence: float) -> Any:
+    return family.decode(outputs, head, confidence)
+
+
+def _checks(shapes: list[list[int]], wanted: list[list[int]], found: Evaluation) -> list[Check]:
+    right = shapes == wanted
+    return [
+        Check("model loads", "passed", "Rebuilt from the library's architecture and the checkpoint's weights."),
+        Check(
+            "output shapes",
+            "passed" if right else "failed",
+            f"The outputs are {shapes}" + ("." if right else f", not {wanted}."),
+        ),
+        finite_check(found),
+    ]

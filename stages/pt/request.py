@@ -1,0 +1,28 @@
+"""What the pt phase is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mcwbuild.contract import inherit
+from stages.common.checkpoint import Checkpoint
+from stages.common.evaluate import Settings
+from stages.common.image_set import ImageSet
+from stages.families import Family
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that came in, read and checked; `images` is None where only the source is wanted."""
+
+    checkpoint: Checkpoint
+    family: Family
+    source: dict[str, Any]
+    images: ImageSet | None
+    settings: Settings
+
+    @property
+    def contract(self) -> dict[str, Any]:
+        """The block of critical values."""
+        return inherit.critical(self.source)

@@ -1,0 +1,205 @@
+"""The constant part of `npu_inference.py`: detection on the board with rknn-toolkit-lite2.
+
+Used here only as text: `script.py` puts it behind the decoder and the image handling that the evaluator
+uses too, and adds one string with the model's data. Python 3.8, numpy and OpenCV only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import statistics
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from stages.common.detection import Detections, finish
+from stages.common.images import prepare, read
+from stages.families.yolo.decode import decode
+from stages.rknn.npu import COMPATIBLE, DONE, INPUT, Stop, check_chip, check_model, infer, open_runtime
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+WARMUP_RUNS = 1  # the first run includes the weights' upload
+
+
+class Result(NamedTuple):
+    """One image's detections, in its own pixels, and the three parts' times in milliseconds."""
+
+    image: Path
+    detections: Detections
+    milliseconds: tuple[float, float, float]
+
+
+def choose_model(given: str | None, data: Mapping[str, Any], folder: Path) -> Path:
+    """The model to run: the given one, else the first of the package's that lies beside this program."""
+    if given is not None:
+        return Path(given)
+    paths: list[Path] = [folder / model["file"] for model in data["models"]]
+    for path in paths:
+        if path.is_file():
+            return path
+    names = " or ".join(path.name for path in paths)
+    raise Stop(INPUT, f"No {names} lies beside this program. Copy it there or give --model.")
+
+
+def detect(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Namespace) -> Result:
+    """Find the objects in one image."""
+    try:
+        image = read(path)
+    except (OSError, ValueError) as error:
+        raise Stop(INPUT, f"{path} is no image that can be read ({error}). Leave it out.") from None
+    start = time.perf_counter()
+    prepared, placement = prepare(image, data["contract"])
+    ready = time.perf_counter()
+    outputs = infer(runtime, prepared, data)
+    inferred = time.perf_counter()
+    shape = image.shape[0], image.shape[1]
+    candidates = decode(outputs, data["head"], args.conf)
+    found = finish(candidates, placement, shape, args.iou, args.max_detections)
+    end = time.perf_counter()
+    times = (ready - start) * 1e3, (inferred - ready) * 1e3, (end - inferred) * 1e3
+    if args.out:
+        draw(image, found, data["contract"]["classes"]["names"], Path(args.out) / path.name)
+    return Result(path, found, times)
+
+
+def draw(image: np.ndarray, found: Detections, names: Sequence[str], target: Path) -> None:
+    """Write the image with its boxes, class names and scores."""
+    for index, kind in enumerate(found.classes):
+        left, top, right, bottom = (round(float(value)) for value in found.boxes[index])
+        cv2.rectangle(image, (left, top), (right, bottom), (0, 255, 0), 2)
+        label = f"{printable(names[int(kind)])} {found.scores[index]:.2f}"
+        cv2.putText(image, label, (left, max(top - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 255, 0), 1)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(target), image):
+        raise Stop(INPUT, f"{target} cannot be written. Give --out another folder.")
+
+
+def printable(text: str) -> str:
+    """The text with what could move a terminal's cursor written as escapes."""
+    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode("ascii") for part in text)
+
+
+def as_data(result: Result, names: Sequence[str]) -> Mapping[str, Any]:
+    """The result as JSON data."""
+    found = result.detections
+    return {
+        "image": str(result.image),
+        "detections": [
+            {
+                "class": int(kind),
+                "name": names[int(kind)],
+                "score": float(found.scores[index]),
+                "box": [float(value) for value in found.boxes[index]],
+            }
+            for index, kind in enumerate(found.classes)
+        ],
+    }
+
+
+def as_lines(result: Result, names: Sequence[str]) -> str:
+    """The result for people: one line an object."""
+    lines = [f"{printable(str(result.image))}: {len(result.detections.scores)} found"]
+    for entry in as_data(result, names)["detections"]:
+        box = " ".join(f"{value:.0f}" for value in entry["box"])
+        lines.append(f"  {printable(entry['name']):<20} {entry['score']:.3f}  {box}")
+    return "\n".join(lines)
+
+
+def latency(results: Sequence[Result]) -> Mapping[str, Any]:
+    """Medians in milliseconds of the runs after the warm-up; nothing where there are none."""
+    runs = [result.milliseconds for result in results[WARMUP_RUNS:]]
+    if not runs:
+        return {"runs": 0}
+    parts = [round(statistics.median(run[part] for run in runs), 3) for part in range(3)]
+    return {"runs": len(runs), "pre_ms": parts[0], "inference_ms": parts[1], "post_ms": parts[2]}
+
+
+def list_images(given: Sequence[str]) -> list[Path]:
+    """The images named, and those in the folders named, in order of their names."""
+    paths: list[Path] = []
+    for name in given:
+        path = Path(name)
+        if path.is_dir():
+            paths += sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES)
+        else:
+            paths.append(path)
+    if not paths:
+        raise Stop(INPUT, f"There are no images in {', '.join(given)}. Give images or a folder with images.")
+    return paths
+
+
+def fraction(text: str) -> float:
+    """A number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Namespace:
+    """The command line."""
+    post = data["postprocessing"]
+    parser = argparse.ArgumentParser(description="Object detection on the NPU of a Rockchip board.")
+    parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
+    parser.add_argument("--model", help="the .rknn file; without it the one beside this program")
+    parser.add_argument("--conf", type=fraction, default=post["confidence"], help="default %(default)s")
+    parser.add_argument("--iou", type=fraction, default=post["nms"], help="default %(default)s")
+    parser.add_argument("--max-detections", type=int, default=post["max_detections"], help="default %(default)s")
+    parser.add_argument("--core", default="auto", choices=("auto", "0", "1", "2", "0_1", "0_1_2"), help="NPU cores")
+    parser.add_argument("--out", help="folder for the images with boxes drawn")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    return parser.parse_args(argv)
+
+
+def work(args: argparse.Namespace, data: Mapping[str, Any], folder: Path, compatible: Path) -> int:
+    """Everything between the command line and the exit code."""
+    names = data["contract"]["classes"]["names"]
+    images = list_images(args.images)
+    model = choose_model(args.model, data, folder)
+    check_model(model, data)
+    check_chip(data, compatible)
+    runtime = open_runtime(model, args.core, data)
+    results: list[Result] = []
+    unread: list[str] = []
+    try:
+        for path in images:
+            try:
+                results.append(detect(runtime, path, data, args))
+            except Stop as stop:
+                if stop.code != INPUT:
+                    raise
+                unread.append(str(stop))
+                sys.stderr.write(f"error: {stop}\n")
+                continue
+            if not args.json:
+                sys.stdout.write(as_lines(results[-1], names) + "\n")
+    finally:
+        runtime.release()
+    if args.json:
+        found = [as_data(result, names) for result in results]
+        document = {"model": model.name, "images": found, "errors": unread, "latency": latency(results)}
+        sys.stdout.write(json.dumps(document, indent=2) + "\n")
+    elif latency(results)["runs"]:
+        line = "median of {runs}: pre {pre_ms} ms, NPU {inference_ms} ms, post {post_ms} ms\n"
+        sys.stdout.write(line.format(**latency(results)))
+    return INPUT if unread else DONE
+
+
+def main(data: Mapping[str, Any], argv: Sequence[str] | None = None, compatible: Path = COMPATIBLE) -> int:
+    """Run and return the exit code: 0 done, 2 input, 4 runtime, 5 board or package missing, 6 refused."""
+    args = parse(argv, data)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # boards often run in the C locale, which has ASCII only
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return work(args, data, Path(__file__).resolve().parent, compatible)
+    except Stop as stop:
+        sys.stderr.write(f"error: {stop}\n")
+        return stop.code

@@ -1,0 +1,170 @@
+"""Running the toolkit's child process: its own empty folder, its own session, its log, and no way to fail unseen."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mcwbuild.contract import errors
+from mcwbuild.contract.events import Emit, Started, from_line
+from stages.rknn import compiler_log, failures
+from stages.rknn.compiler_log import CompilerLog
+from stages.rknn.job import Job, Measured
+
+CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
+SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
+_POLL = 0.2  # seconds between two looks at the process
+_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A variant that was built and measured: the file, what the child measured, what the compiler said."""
+
+    file: Path
+    measured: Measured
+    log: CompilerLog
+
+
+def run(job: Job, folder: Path, emit: Emit, *, child: Sequence[str] = CHILD, silence: float = SILENCE) -> Built:
+    """Do `job` in a child process whose files all lie below `folder`, and return what came of it.
+
+    Raises StageFailed for every way in which the toolkit fails: a refusal, a crash, out of memory, a hang,
+    and a success that no board can run; EnvironmentLacking where the toolkit is not there; what the evaluator
+    raises as it is.
+    """
+    watch = _Watch(emit)
+    log_file, answer_file = folder / "toolkit.log", folder / "answer.json"
+    folder.mkdir(parents=True)
+    job.write(folder / "job.json")
+    try:
+        code = _spawn(job, folder, watch, child, silence)
+    finally:
+        log = _publish(log_file)
+    if code is None:
+        raise failures.hung(job.variant, watch.step, silence)
+    if not answer_file.is_file():
+        if code < 0:
+            peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+            raise failures.killed(job.variant, watch.step, -code, peak, log)
+        raise failures.vanished(job.variant, watch.step, code, log)
+    answer = json.loads(answer_file.read_text("ascii"))
+    if "error" in answer:
+        raise errors.from_dict(answer["error"])
+    if "failure" in answer:
+        raise failures.refused(job.variant, answer["failure"]["step"], answer["failure"]["cause"], log)
+    if log.unsupported:
+        raise failures.unsupported(job.variant, log.unsupported, job.platform)
+    return Built(Path(job.export), Measured(**answer["measured"]), log)
+
+
+class _Watch:
+    """The child's reports: passed on, with the name of the last part that began."""
+
+    def __init__(self, emit: Emit) -> None:
+        self.step = "its start"
+        self._emit, self._rest = emit, b""
+
+    def take(self, data: bytes) -> None:
+        """Pass on the events in the bytes that came from the pipe."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            event = from_line(line.decode("ascii", "replace"))
+            if event is not None:
+                self.step = event.name if isinstance(event, Started) else self.step
+                self._emit(event)
+
+
+def _spawn(job: Job, folder: Path, watch: _Watch, child: Sequence[str], silence: float) -> int | None:
+    """Start the child and wait. Returns its exit code, negative for a signal, or None where it hung."""
+    work, scratch = folder / "work", folder / "tmp"
+    work.mkdir()
+    scratch.mkdir()
+    reader, writer = os.pipe()
+    try:
+        arguments = (str(folder / "job.json"), str(folder / "answer.json"), str(writer), str(os.getpid()))
+        with (folder / "toolkit.log").open("wb") as log:
+            process = subprocess.Popen(
+                [*child, *arguments],
+                cwd=work,
+                env=_environment(work, scratch, job.threads),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(writer,),
+            )
+    finally:
+        os.close(writer)
+    try:
+        return _wait(process, reader, folder / "toolkit.log", watch, silence)
+    finally:
+        _end(process)
+        os.close(reader)
+
+
+def _environment(home: Path, scratch: Path, threads: int) -> dict[str, str]:
+    """A clean environment: a `.rknn` holds fragments of the memory of the process that made it, so no secrets there."""
+    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    roots = dict.fromkeys(str(Path(module.__file__ or "").parents[2]) for module in (errors, compiler_log))
+    return {
+        **kept,
+        "PATH": os.defpath,
+        "HOME": str(home),
+        "TMPDIR": str(scratch),
+        "PYTHONPATH": os.pathsep.join(roots),
+        "PYTHONHASHSEED": "0",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "OMP_NUM_THREADS": str(threads),
+    }
+
+
+def _wait(process: subprocess.Popen[bytes], reader: int, log: Path, watch: _Watch, silence: float) -> int | None:
+    """Pass on reports until the process ends; a sign of life is a report or a longer log."""
+    alive, size, open_pipe = time.monotonic(), 0, True
+    while process.poll() is None:
+        if open_pipe and select.select([reader], [], [], _POLL)[0]:
+            data = os.read(reader, 1 << 16)
+            open_pipe = bool(data)
+            watch.take(data)
+            alive = time.monotonic()
+        elif not open_pipe:
+            time.sleep(_POLL)
+        length = log.stat().st_size
+        if length != size:
+            size, alive = length, time.monotonic()
+        if time.monotonic() - alive > silence:
+            return None
+    while open_pipe and select.select([reader], [], [], 0)[0]:
+        data = os.read(reader, 1 << 16)
+        open_pipe = bool(data)
+        watch.take(data)
+    return process.returncode
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill whatever is left of the child's session."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _publish(log: Path) -> CompilerLog:
+    """Read the log; it goes to standard error too, which the orchestrator keeps (a terminal is spared it)."""
+    text = log.read_text("utf-8", "replace") if log.is_file() else ""
+    if not sys.stderr.isatty():
+        sys.stderr.write(compiler_log.readable(text))
+        sys.stderr.flush()
+    shutil.rmtree(log.parent / "tmp", ignore_errors=True)
+    return compiler_log.parse(text)

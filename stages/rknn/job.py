@@ -1,0 +1,71 @@
+"""What the toolkit's child process is asked, and what it answers: plain data that cross as JSON files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from stages.rknn.targets import Variant
+
+Algorithm = Literal["normal", "kl_divergence", "mmse"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One build and its measurement.
+
+    `mean` and `std` are in 0..255 units, one value a channel; `calibration` is the toolkit's dataset file,
+    None for FP16; `images` are measured, with labels if `labelled` (none: generated ones are taken);
+    `contract` is the critical block, `head` describes the outputs.
+    """
+
+    variant: Variant
+    model: str
+    export: str
+    platform: str
+    optimization_level: int
+    algorithm: Algorithm
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    custom_string: str
+    calibration: str | None
+    contract: Mapping[str, Any]
+    head: Mapping[str, Any]
+    images: tuple[str, ...]
+    labelled: bool
+    confidence: float
+    iou: float
+    max_detections: int
+    threads: int
+
+    def write(self, path: Path) -> None:
+        """Store the job as JSON."""
+        path.write_text(json.dumps(asdict(self), allow_nan=False), "ascii")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """The job that `write` stored."""
+        data: dict[str, Any] = json.loads(path.read_text("ascii"))
+        for name in ("mean", "std", "images"):
+            data[name] = tuple(data[name])
+        return cls(**data)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the child found out about its build.
+
+    device, metrics, inference: blocks of the performance record; comparison: a `measure.Comparison`;
+    not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held.
+    """
+
+    device: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+    inference: Mapping[str, Any]
+    comparison: Mapping[str, Any]
+    not_finite: list[str]
+    seconds: Mapping[str, float]
+    peak_kb: int

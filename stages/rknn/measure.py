@@ -1,0 +1,79 @@
+"""Judging a build in the process that made it: accuracy, and agreement with ONNX Runtime output by output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import agreement, evaluate, ground_truth, image_set
+from stages.families import family_of
+from stages.rknn.job import Job
+from stages.rknn.reference import OnnxRunner
+
+OnProgress = Callable[[int, int], None]
+Pair = tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Each output's agreement with ONNX Runtime, over so many images.
+
+    `reference` counts ONNX Runtime's candidates at the deployed confidence, `build` those of the build at the
+    evaluator's, far lower one: where the first finds objects and the second nothing, its scores are dead.
+    """
+
+    outputs: list[dict[str, Any]]
+    images: int
+    reference: int
+    build: int
+
+
+def test_images(job: Job) -> list[evaluate.Picture]:
+    """What is measured on: the job's images, else generated ones."""
+    if job.images:
+        return [Path(image) for image in job.images]
+    return list(image_set.generated(job.contract["input"]["size"], image_set.COMPARED_IMAGES))
+
+
+def accuracy(
+    runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress
+) -> evaluate.Evaluation:
+    """The evaluator's verdict over the images. Raises InputError for images or labels that cannot be read."""
+    decode = family_of(job.head).decode
+    labels = None
+    if job.labelled:
+        labels = ground_truth.read_labels([Path(image) for image in job.images], job.contract["classes"]["num_classes"])
+    return evaluate.evaluate(
+        runner,
+        lambda outputs, confidence: decode(outputs, job.head, confidence),
+        images,
+        labels,
+        job.contract,
+        evaluate.Settings(job.confidence, job.iou, job.max_detections, job.threads),
+        on_progress,
+    )
+
+
+def compare(runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress) -> Comparison:
+    """Run ONNX Runtime and the build side by side over a few of the images, evenly spread."""
+    decode = family_of(job.head).decode
+    names = list(job.head["outputs"])
+    reference = OnnxRunner(Path(job.model), job.contract, names, job.threads)
+    places = image_set.spread(len(images), image_set.COMPARED_IMAGES)
+    found = [0, 0]
+
+    def pairs() -> Iterator[Pair]:
+        chosen = evaluate.prepared_images([images[place] for place in places], job.contract)
+        for done, prepared in enumerate(chosen, 1):
+            expected, built = (each.run(each.feed(prepared)) for each in (reference, runner))
+            found[0] += len(decode(expected, job.head, job.confidence)[1])
+            found[1] += len(decode(built, job.head, evaluate.EVALUATION_CONFIDENCE)[1])
+            yield expected, built
+            on_progress(done, len(places))
+
+    return Comparison(agreement.compare_outputs(pairs(), names), len(places), *found)

@@ -1,0 +1,153 @@
+"""One variant's part of the performance record: figures, gate, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mcwbuild.contract import performance
+from mcwbuild.contract.performance import DROPS, MAIN_METRIC, Check, Gate
+from stages.rknn.build import Built
+from stages.rknn.readback import Artefact
+from stages.rknn.request import Request
+from stages.rknn.targets import Variant
+
+_COMPARED = ("map50_95", "map50", "precision", "recall", "f1")
+_ESTIMATE = (
+    "From the compiler's table, not measured. The cycles are a lower bound: only convolution-like layers carry any; "
+    "two published models took 1.6 and 2.2 times as long on an rk3588 at 1 GHz."
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A variant that was made: how it was built, what was read back from it."""
+
+    variant: Variant
+    built: Built
+    artefact: Artefact
+
+    @property
+    def toolkit(self) -> str:
+        """The toolkit's version."""
+        return str(self.built.measured.device["versions"]["rknn-toolkit2"])
+
+
+def accuracy(outcome: Outcome) -> dict[str, Any]:
+    """The `accuracy_metrics` block."""
+    return dict(outcome.built.measured.metrics)
+
+
+def speed(outcome: Outcome) -> dict[str, Any]:
+    """The `inference_performance` block: the simulator's times, and the compiler's estimate for the chip."""
+    log = outcome.built.log
+    estimated = {
+        "note": _ESTIMATE,
+        "cycles": log.cycles,
+        "layers": {unit: len(log.on(unit)) for unit in ("NPU", "CPU", "GPU")},
+        "cpu_operators": [f"{layer.op}: {layer.name}" for layer in log.on("CPU")],
+        "internal_memory_kb": log.internal_kb,
+        "weight_memory_kb": log.weight_kb,
+        "traffic_kb": log.traffic_kb,
+    }
+    return {**outcome.built.measured.inference, "estimated": estimated}
+
+
+def model_info(outcome: Outcome) -> dict[str, Any]:
+    """The `model_info` block, as read back from the file."""
+    made = outcome.artefact
+    inputs, outputs = (
+        [{"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)} for tensor in tensors]
+        for tensors in (made.facts.inputs, made.facts.outputs)
+    )
+    return {"file": made.path.name, "sha256": made.sha256, "size": made.size, "inputs": inputs, "outputs": outputs}
+
+
+def comparison(outcome: Outcome, request: Request) -> dict[str, Any]:
+    """The `comparison_with_onnx` block: metrics beside those of the previous record, outputs beside ONNX Runtime's."""
+    measured = outcome.built.measured
+    previous, reason = reference_metrics(request)
+    block: dict[str, Any] = {"reference": {"file": request.model.path.name, "sha256": request.model.sha256}}
+    if previous is None or "status" in measured.metrics:
+        block |= {"metrics": None, "metrics_reason": reason or str(measured.metrics["reason"])}
+    else:
+        block["metrics"] = {name: _drop(previous[name], measured.metrics[name]) for name in _COMPARED}
+    compared = measured.comparison
+    return block | {
+        "outputs": list(compared["outputs"]),
+        "images": compared["images"],
+        "images_source": request.images.source,
+    }
+
+
+def _drop(previous: float | None, current: float | None) -> dict[str, Any]:
+    defined = previous is not None and current is not None and previous > 0
+    drop = performance.relative_drop_percent(previous, current) if defined else None  # type: ignore[arg-type]
+    return {"previous": previous, "current": current, "drop_percent": drop}
+
+
+def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
+    """The ONNX model's metrics in the previous record, or None and why they cannot be compared with."""
+    previous = request.previous
+    if previous is None:
+        return None, "No performance_onnx.json was given (--previous)."
+    if previous["model_info"].get("sha256") not in (None, request.model.sha256):
+        return None, "performance_onnx.json is about another ONNX file."
+    metrics: Mapping[str, Any] = previous["accuracy_metrics"]
+    if metrics.get("status") == "unmeasured" or MAIN_METRIC not in metrics:
+        return None, f"The onnx phase measured no accuracy: {metrics.get('reason', 'no reason given')}"
+    configuration = previous["test_configuration"]
+    if request.images.labels is None:
+        return None, "No labelled dataset was given (--data)."
+    if (configuration["dataset"] or {}).get("sha256") != (request.images.record or {}).get("sha256"):
+        return None, "performance_onnx.json was measured on other images or labels."
+    evaluation = configuration.get("evaluation", {})
+    ours = {"iou": request.iou, "max_detections": request.max_detections}
+    if any(evaluation.get(name, value) != value for name, value in ours.items()):
+        return None, "performance_onnx.json was measured with another --iou or --max-detections."
+    return metrics, ""
+
+
+def gate(outcome: Outcome, request: Request) -> Gate:
+    """The variant's gate: the relative drop of the main metric against the ONNX model's."""
+    previous, reason = reference_metrics(request)
+    metrics = outcome.built.measured.metrics
+    return performance.gate(
+        MAIN_METRIC,
+        "onnx",
+        (previous or {}).get(MAIN_METRIC),
+        metrics.get(MAIN_METRIC),
+        DROPS[outcome.variant],
+        variant=outcome.variant,
+        reason=str(metrics.get("reason", "")) or reason,
+    )
+
+
+def checks(outcome: Outcome) -> list[Check]:
+    """What was checked of the variant without a limit in percent."""
+    name, measured, log = outcome.variant, outcome.built.measured, outcome.built.log
+    on_cpu = sorted({layer.op for layer in log.on("CPU")})
+    return [
+        Check(f"{name} read-back", "passed", "shape, mean, std, channel order, target, toolkit and contract"),
+        Check(f"{name} operators", "passed", f"on the CPU: {', '.join(on_cpu)}" if on_cpu else "all on the NPU"),
+        _finite(name, measured.not_finite),
+        _alive(name, measured.comparison["reference"], measured.comparison["build"]),
+    ]
+
+
+def _finite(variant: Variant, images: list[str]) -> Check:
+    if not images:
+        return Check(f"{variant} finite", "passed", "every output of every image")
+    more = f" and {len(images) - 1} more images" if len(images) > 1 else ""
+    detail = f"The {variant} outputs hold NaN or infinity for {images[0]}{more}; a value left the range of FP16."
+    return Check(f"{variant} finite", "failed", detail)
+
+
+def _alive(variant: Variant, reference: int, build: int) -> Check:
+    if not reference:
+        return Check(f"{variant} scores", "unmeasured", "ONNX Runtime found nothing in these images either")
+    if build:
+        return Check(f"{variant} scores", "passed", f"{reference} candidates of ONNX Runtime, {build} of the build")
+    detail = f"The {variant} scores are all zero where ONNX Runtime finds {reference} candidates."
+    return Check(f"{variant} scores", "failed", detail)

@@ -1,0 +1,123 @@
+"""The phase: calibrate, build each variant, read it back, write the board's program and the documents."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mcwbuild import __version__
+from mcwbuild.contract import disk, documents, manifest
+from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.phases import RKNN
+from mcwbuild.contract.stage import Stage
+from stages.rknn import build, calibration, readback, record, request, script
+from stages.rknn.calibration import Calibration
+from stages.rknn.job import Job
+from stages.rknn.outcome import Outcome
+from stages.rknn.request import Request
+from stages.rknn.targets import Variant
+
+SCRIPT = "npu_inference.py"
+
+
+def work(asked: Request, bench: Bench) -> None:
+    """Do the whole phase; every file of the package but the manifest lies in `bench.out` afterwards."""
+    created = manifest.now()
+    for variant, reason in asked.absent.items():
+        bench.note(f"best_{variant}.rknn is not made: {reason}")
+    if asked.seen_twice:
+        bench.note(f"{asked.seen_twice} calibration images are in the val split too", "warning")
+    calibrated = _calibrate(asked, bench)
+    made = {variant: _make(variant, asked, calibrated, bench) for variant in asked.variants}
+    source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
+    program = bench.out / SCRIPT
+    disk.write_atomic(program, script.script(asked.model.family.name, board_data(made, asked)).encode("ascii"))
+    written = {"file": SCRIPT, "sha256": disk.sha256_of(program)}
+    documents.write_yaml(source, record.source_document(made, asked, calibrated, created, written))
+    described = {"file": source.name, "sha256": disk.sha256_of(source)}
+    documents.write_json(performance, record.performance_record(made, asked, calibrated, created, described))
+
+
+def _calibrate(asked: Request, bench: Bench) -> Calibration | None:
+    if asked.calibration is None:
+        return None
+    images = asked.calibration.images
+    with bench.step("calibration", f"{len(images)} images of the {asked.calibration.source}") as step:
+        made = calibration.write(images, asked.model.contract, bench.scratch / "calibration", step.progress)
+        step.result = f"{len(images)} images"
+    return made
+
+
+def _make(variant: Variant, asked: Request, calibrated: Calibration | None, bench: Bench) -> Outcome:
+    """Build, measure and read back one variant."""
+    folder = bench.scratch / variant
+    # A copy of its own, alone in its folder: an ONNX file can name other files to read, by relative paths.
+    alone = bench.scratch / f"{variant}-model" / "model.onnx"
+    alone.parent.mkdir()
+    shutil.copyfile(asked.model.path, alone)
+    built = build.run(_job(variant, asked, calibrated, alone, folder), folder, bench.emit)
+    target = bench.out / f"best_{variant}.rknn"
+    shutil.copyfile(built.file, target)
+    outcome = Outcome(variant, built, readback.read(target, variant, asked.model, asked.target, _version(built)))
+    on_cpu = built.log.on("CPU")
+    if on_cpu:
+        kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
+        bench.note(f"{len(on_cpu)} layers of best_{variant}.rknn run on the CPU: {kinds}", "warning")
+    return outcome
+
+
+def _version(built: build.Built) -> str:
+    return str(built.measured.device["versions"]["rknn-toolkit2"])
+
+
+def _job(variant: Variant, asked: Request, calibrated: Calibration | None, model: Path, folder: Path) -> Job:
+    mean, std = asked.model.normalisation
+    return Job(
+        variant=variant,
+        model=str(model),
+        export=str(folder / "made.rknn"),
+        platform=asked.target.platform,
+        optimization_level=asked.optimization_level,
+        algorithm=asked.algorithm,
+        mean=mean,
+        std=std,
+        custom_string=readback.custom_string(asked.model, __version__),
+        calibration=str(calibrated.file) if calibrated is not None and variant == "int8" else None,
+        contract=asked.model.contract,
+        head=asked.model.head,
+        images=tuple(str(image.absolute()) for image in asked.images.images if isinstance(image, Path)),
+        labelled=asked.images.labels is not None,
+        confidence=asked.confidence,
+        iou=asked.iou,
+        max_detections=asked.max_detections,
+        threads=asked.threads,
+    )
+
+
+def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any]:
+    """The data of the board's program; of the models, the first is its default: the fastest that failed nothing."""
+    failed = {gate.variant for gate in record.gates(made, asked) if gate.status == "failed"}
+    failed |= {check.name.split(" ")[0] for check in record.checks(made, asked) if check.status == "failed"}
+    order = sorted(made.values(), key=lambda outcome: (outcome.variant in failed, outcome.variant != "int8"))
+    return {
+        "contract": asked.model.contract,
+        "contract_sha256": asked.model.contract_sha256,
+        "head": asked.model.head,
+        "shapes": [list(shape) for shape in asked.model.shapes],
+        "target": asked.target.name,
+        "chips": list(asked.target.chips),
+        "core_masks": list(asked.target.core_masks),
+        "lite": asked.target.lite,
+        "toolkit": order[0].toolkit,
+        "models": [{"file": outcome.artefact.path.name, "sha256": outcome.artefact.sha256} for outcome in order],
+        "postprocessing": {
+            "confidence": asked.confidence,
+            "nms": asked.iou,
+            "max_detections": asked.max_detections,
+        },
+    }
+
+
+STAGE = Stage(RKNN, "Convert an ONNX model to RKNN with RKNN-Toolkit2.", request.add_arguments, request.require, work)

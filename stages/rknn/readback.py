@@ -1,0 +1,89 @@
+"""What the `.rknn` says about itself, held against what it was asked to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcwbuild.contract import disk
+from mcwbuild.contract.artefacts import RknnFacts, Tensor, read_rknn
+from mcwbuild.contract.errors import ContractBroken, InputError, Problem, StageFailed
+from stages.rknn.model import Model
+from stages.rknn.targets import Target, Variant
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A `.rknn` in the package, and what was read back from its bytes."""
+
+    path: Path
+    sha256: str
+    size: int
+    facts: RknnFacts
+
+
+def read(path: Path, variant: Variant, model: Model, target: Target, toolkit: str) -> Artefact:
+    """Read the file back and compare it with the contract and the request.
+
+    Raises ContractBroken with one problem for each difference, StageFailed where the file cannot be read back.
+    """
+    try:
+        facts = read_rknn(path)
+    except InputError as error:
+        raise StageFailed(
+            f"{path.name} cannot be read back.", error.what, "Use RKNN-Toolkit2 2.3.2.", kind="unknown-layout"
+        ) from error
+    problems = [
+        Problem(f"{what} is {found} in {path.name} but {wanted} was asked for", path.name)
+        for what, found, wanted in _compared(facts, variant, model, target, toolkit)
+        if found != wanted
+    ]
+    if problems:
+        raise ContractBroken(
+            f"{path.name} is not what was asked for.",
+            f"{problems[0].message}.",
+            "Convert again; if it stays so, this version of the toolkit cannot be used.",
+            kind="contract",
+            problems=problems,
+        )
+    return Artefact(path, disk.sha256_of(path), path.stat().st_size, facts)
+
+
+def custom_string(model: Model, version: str) -> str:
+    """What the `.rknn` carries in clear: version, contract and model (1,023 characters at most)."""
+    name = str(model.source.value["model"]["name"])[:100]
+    data = {"mcwbuild": version, "contract_sha256": model.contract_sha256, "model": name}
+    return json.dumps(data, ensure_ascii=True)
+
+
+def _compared(
+    facts: RknnFacts, variant: Variant, model: Model, target: Target, toolkit: str
+) -> Iterator[tuple[str, Any, Any]]:
+    """Each property: its name, as found, as wanted."""
+    mean, std = model.normalisation
+    yield "target", list(facts.target), [target.platform]
+    yield "toolkit version", facts.toolkit, toolkit
+    yield "input shape", [_nchw(tensor, facts.layout) for tensor in facts.inputs], [list(model.input_shape)]
+    yield "mean", list(facts.mean), list(mean)
+    yield "std", list(facts.std), list(std)
+    yield "swapped channel order", facts.rgb2bgr, False
+    yield "quantization", facts.quantized, variant == "int8"
+    yield "outputs", [tensor.name for tensor in facts.outputs], list(model.head["outputs"])
+    yield "output shapes", [list(tensor.shape) for tensor in facts.outputs], [list(shape) for shape in model.shapes]
+    yield "contract_sha256", _contract_in(facts.custom_string), model.contract_sha256
+
+
+def _nchw(tensor: Tensor, layout: str) -> list[Any]:
+    shape = list(tensor.shape)
+    return [shape[0], shape[3], shape[1], shape[2]] if layout == "NHWC" and len(shape) == 4 else shape
+
+
+def _contract_in(text: str | None) -> str | None:
+    try:
+        found = json.loads(text or "{}").get("contract_sha256")
+    except (ValueError, AttributeError):
+        return None
+    return None if found is None else str(found)

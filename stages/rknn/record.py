@@ -1,0 +1,185 @@
+"""The phase's two documents: `performance_rknn.json` and `rknn_source.yaml`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from mcwbuild import __version__
+from mcwbuild.contract import inherit, performance
+from mcwbuild.contract.performance import Check, Gate
+from stages.common.evaluate import Settings, test_configuration
+from stages.rknn import outcome as outcomes
+from stages.rknn.calibration import Calibration
+from stages.rknn.outcome import Outcome
+from stages.rknn.request import Request
+from stages.rknn.targets import VARIANTS, Variant
+
+_CARRIED = ("checkpoint", "export", "onnx", "training", "dataset", "architecture", "performance")
+_KEPT_FOR_PEOPLE = ("training", "dataset", "architecture", "performance")
+Made = Mapping[Variant, Outcome]
+
+
+def gates(made: Made, request: Request) -> list[Gate]:
+    """One gate for each variant that was made."""
+    return [outcomes.gate(made[variant], request) for variant in VARIANTS if variant in made]
+
+
+def checks(made: Made, request: Request) -> list[Check]:
+    """The contract's check and those of each variant."""
+    contract = (
+        Check("contract", "passed", "onnx_source.yaml and the ONNX metadata agree")
+        if request.model.verified
+        else Check("contract", "unmeasured", "unverified: the ONNX file holds no contract")
+    )
+    return [contract, *(check for variant in VARIANTS if variant in made for check in outcomes.checks(made[variant]))]
+
+
+def performance_record(
+    made: Made, request: Request, calibration: Calibration | None, created: str, source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`performance_rknn.json`; `source` is {file, sha256} of the source document."""
+
+    def each(block: Callable[[Outcome], Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            variant: block(made[variant])
+            if variant in made
+            else performance.unmeasured(f"Not made: {request.absent[variant]}.")
+            for variant in VARIANTS
+        }
+
+    all_gates, all_checks = gates(made, request), checks(made, request)
+    return performance.record(
+        performance.report_info("rknn", created, __version__, request.model.contract_sha256, source),
+        test_configuration=_configuration(request),
+        device=each(lambda outcome: outcome.built.measured.device),
+        accuracy_metrics=each(outcomes.accuracy),
+        inference_performance=each(outcomes.speed),
+        model_info=each(outcomes.model_info),
+        comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
+        tuning_history=[_attempt(outcome, request, calibration) for outcome in made.values()],
+        issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(request)],
+        validation=performance.validation(all_gates, all_checks),
+    )
+
+
+def _configuration(request: Request) -> dict[str, Any]:
+    settings = Settings(request.confidence, request.iou, request.max_detections, request.threads)
+    size = request.model.contract["input"]["size"]
+    return {**request.images.configuration, **test_configuration(size, settings)}
+
+
+def _attempt(outcome: Outcome, request: Request, calibration: Calibration | None) -> dict[str, Any]:
+    measured = outcome.built.measured
+    quantized = outcome.variant == "int8"
+    return {
+        "variant": outcome.variant,
+        "optimization_level": request.optimization_level,
+        "algorithm": request.algorithm if quantized else None,
+        "calibration_images": len(calibration.images) if quantized and calibration else None,
+        "map50_95": measured.metrics.get("map50_95"),
+        "build_seconds": measured.seconds["build"],
+        "peak_memory_mb": round(measured.peak_kb / 1024),
+    }
+
+
+def _issues(
+    made: Made, all_gates: Sequence[Gate], all_checks: Sequence[Check], calibration: Calibration | None
+) -> list[dict[str, Any]]:
+    """What went wrong or is worth knowing, in words."""
+    issues = [_issue(gate.reason, "", "") for gate in all_gates if gate.status == "failed"]
+    issues += [_issue(check.detail, check.name, "") for check in all_checks if check.status == "failed"]
+    for outcome in made.values():
+        on_cpu = outcome.built.log.on("CPU")
+        if on_cpu:
+            what = f"{len(on_cpu)} layers of the {outcome.variant} model run on the CPU"
+            causes = ", ".join(sorted({layer.op for layer in on_cpu}))
+            issues.append(_issue(what, f"The NPU does not compute: {causes}", "Replace them if the model is too slow"))
+    if calibration is not None and calibration.extremes:
+        values = " and ".join(str(value) for value in calibration.extremes)
+        cause = "The range of the calibration set would be the input's, and brighter or darker pixels be clipped"
+        remedy = "The first image was given one black and one white pixel"
+        issues.append(_issue(f"No calibration image reaches {values} in every channel", cause, remedy))
+    return issues
+
+
+def _overlap(request: Request) -> list[dict[str, Any]]:
+    if not request.seen_twice:
+        return []
+    what = f"{request.seen_twice} calibration images are measured on too"
+    return [_issue(what, "--dataset lists images of the val split", "List images of the training split")]
+
+
+def _issue(what: str, cause: str, remedy: str) -> dict[str, Any]:
+    filled = {"cause": cause, "remedy": remedy}
+    return {"phase": "rknn", "what": what, **{key: text for key, text in filled.items() if text}}
+
+
+def source_document(
+    made: Made, request: Request, calibration: Calibration | None, created: str, script: Mapping[str, Any]
+) -> dict[str, Any]:
+    """`rknn_source.yaml`; `script` is {file, sha256} of the board's program."""
+    model = request.model
+    given = model.source.value
+    carried = inherit.carry(given)
+    versions = {outcome.toolkit for outcome in made.values()}
+    document = {"schema": "rknn_source/1", **carried}
+    document |= {key: given[key] for key in _CARRIED if key in given and key not in _KEPT_FOR_PEOPLE}
+    document["onnx"] = {**given["onnx"], "file": model.path.name, "sha256": model.sha256, "head": model.head}
+    document |= {
+        "rknn": {
+            "toolkit_version": versions.pop(),
+            "conversion_date": created,
+            "platform": {"target": request.target.name, "sub_platform": None},
+            "optimization": {"level": request.optimization_level},
+        },
+        "quantization": _quantization(made, request, calibration),
+        "models": {variant: _file(variant, made, request) for variant in VARIANTS},
+        "postprocessing": {
+            "confidence": request.confidence,
+            "nms": request.iou,
+            "max_detections": request.max_detections,
+            "coordinates": "x1 y1 x2 y2 in pixels of the image",
+            "head": model.head,
+        },
+        "runtime": {"core_mask": "NPU_CORE_AUTO", "input": {"dtype": "uint8", "layout": "NHWC"}},
+        "inference_script": dict(script),
+        "verification": _verification(made, request, calibration),
+    }
+    return document | {key: given[key] for key in _KEPT_FOR_PEOPLE if key in given}
+
+
+def _quantization(made: Made, request: Request, calibration: Calibration | None) -> dict[str, Any]:
+    int8: dict[str, Any] = {"enabled": "int8" in made, "reason": request.absent.get("int8")}
+    if calibration is not None and request.calibration is not None:
+        int8 |= {
+            "algorithm": request.algorithm,
+            "method": "channel",
+            "dataset": {
+                "path": request.calibration.file,
+                "size": len(calibration.images),
+                "source": request.calibration.source,
+                "sha256": calibration.sha256,
+            },
+            "hybrid": False,
+        }
+    return {"fp16": {"enabled": "fp16" in made, "reason": request.absent.get("fp16")}, "int8": int8}
+
+
+def _file(variant: Variant, made: Made, request: Request) -> dict[str, Any]:
+    if variant not in made:
+        return {"absent": request.absent[variant]}
+    artefact = made[variant].artefact
+    return {"file": artefact.path.name, "sha256": artefact.sha256, "size": artefact.size}
+
+
+def _verification(made: Made, request: Request, calibration: Calibration | None) -> dict[str, Any]:
+    block: dict[str, Any] = {
+        "contract": "verified" if request.model.verified else "unverified",
+        "checks": {check.name: check.status for check in checks(made, request)},
+    }
+    if calibration is not None:
+        # File names can hold characters that no document of ours takes.
+        names = [ascii(name)[1:-1] for name in calibration.images]
+        block["calibration"] = {"images": names, "values_added": list(calibration.extremes)}
+    return block

@@ -1,0 +1,166 @@
+"""The phase's flags and the checked request that they make."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from mcwbuild.contract import dataset, validate
+from mcwbuild.contract.errors import ContractBroken, InputError, Problem
+from mcwbuild.contract.stage import positive
+from stages.common.image_set import ImageSet, open_images
+from stages.common.together import together
+from stages.rknn import model, targets
+from stages.rknn.job import Algorithm
+from stages.rknn.model import Model
+from stages.rknn.targets import VARIANTS, Target, Variant
+
+CALIBRATION_IMAGES = 50  # Rockchip advises 20 to 100 for `normal`; memory grows by 13 MB for each at 640 x 640
+_NO_IMAGES = "there are no calibration images: give --data with a training split, or --dataset"
+
+
+@dataclass(frozen=True)
+class CalibrationSet:
+    """The images chosen for INT8: from which file, and what kind of file that is."""
+
+    images: tuple[Path, ...]
+    file: str
+    source: Literal["training split", "list"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that the phase works on, checked. `absent` says of each variant that is not made why."""
+
+    model: Model
+    target: Target
+    absent: Mapping[Variant, str]
+    calibration: CalibrationSet | None
+    images: ImageSet
+    previous: Mapping[str, Any] | None
+    optimization_level: int
+    algorithm: Algorithm
+    confidence: float
+    iou: float
+    max_detections: int
+    threads: int
+
+    @property
+    def seen_twice(self) -> int:
+        """How many calibration images are measured on too: with labels, their figures look better than they are."""
+        if self.calibration is None or self.images.labels is None:
+            return 0
+        measured = {image.resolve() for image in self.images.images if isinstance(image, Path)}
+        return len(measured & {image.resolve() for image in self.calibration.images})
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """What is built, in order."""
+        return tuple(variant for variant in VARIANTS if variant not in self.absent)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The phase's own flags."""
+    parser.add_argument("--onnx", type=Path, required=True, help="the model")
+    parser.add_argument("--source", type=Path, required=True, help="its onnx_source.yaml")
+    parser.add_argument("--target", required=True, help=f"the chip: {', '.join(targets.TARGETS)}")
+    parser.add_argument("--dtype", choices=("both", "fp16", "int8"), default="both", help="what to build")
+    parser.add_argument("--optimization-level", type=int, choices=range(4), default=3, help="the toolkit's own, 0 to 3")
+    parser.add_argument(
+        "--calibration-images", type=positive, default=CALIBRATION_IMAGES, help="how many INT8 is calibrated with"
+    )
+    parser.add_argument(
+        "--algorithm", choices=("normal", "kl_divergence", "mmse"), default="normal", help="how INT8 ranges are found"
+    )
+
+
+def require(args: argparse.Namespace) -> Request:
+    """The request, with every problem of every input told at once. Raises InputError, ContractBroken."""
+    found: Model
+    found, target, calibration, previous = together(
+        lambda: model.read(args.onnx, args.source),
+        lambda: targets.find(args.target),
+        lambda: _calibration(args),
+        lambda: _previous(args.previous),
+    )
+    absent = _absent(args.dtype, target, calibration)
+    images = open_images(args.data, args.dataset, found.contract)
+    _same_contract(previous, found, args.previous)
+    return Request(
+        model=found,
+        target=target,
+        absent=absent,
+        calibration=None if "int8" in absent else calibration,
+        images=images,
+        previous=previous,
+        optimization_level=args.optimization_level,
+        algorithm=args.algorithm,
+        confidence=args.conf,
+        iou=args.iou,
+        max_detections=args.max_detections,
+        threads=args.threads,
+    )
+
+
+def _calibration(args: argparse.Namespace) -> CalibrationSet | None:
+    """The images for INT8: a given list, else the training split, never the one that is measured on."""
+    if args.dtype == "fp16":
+        return None
+    if args.dataset is not None:
+        images = dataset.read_list(args.dataset)
+        return CalibrationSet(dataset.pick(images, args.calibration_images), args.dataset.name, "list")
+    if args.data is not None:
+        images = dataset.read(args.data).splits.get("train", ())
+        if images:
+            return CalibrationSet(dataset.pick(images, args.calibration_images), args.data.name, "training split")
+    return None
+
+
+def _previous(path: Path | None) -> Mapping[str, Any] | None:
+    if path is None:
+        return None
+    (document,) = validate.require_all([(path, "performance_onnx")])
+    record: Mapping[str, Any] = document.value
+    return record
+
+
+def _same_contract(previous: Mapping[str, Any] | None, found: Model, path: Path) -> None:
+    """Refuse a performance record that was measured under another contract than the model's."""
+    written = (previous or {}).get("report_info", {}).get("contract_sha256")
+    if written is None or written == found.contract_sha256:
+        return
+    message = f"contract_sha256 is {written} in {path} but {found.contract_sha256} in {found.source.file}"
+    raise ContractBroken(
+        f"{path} was not measured with this model's contract.",
+        f"{message}.",
+        "Give the performance_onnx.json of the same package, or none.",
+        kind="contract",
+        problems=[Problem(message, str(path), path="$.report_info.contract_sha256")],
+    )
+
+
+def _absent(dtype: str, target: Target, calibration: CalibrationSet | None) -> dict[Variant, str]:
+    """Why a variant is not made. Raises InputError where one that was asked for by name cannot be, or none can."""
+    absent: dict[Variant, str] = {}
+    for variant in VARIANTS:
+        if dtype not in ("both", variant):
+            absent[variant] = f"not asked for (--dtype {dtype})"
+            continue
+        reason = target.reason_against(variant)
+        if not reason and variant == "int8" and calibration is None:
+            reason = _NO_IMAGES
+        if reason:
+            absent[variant] = reason
+    if dtype in absent or len(absent) == len(VARIANTS):
+        asked = [variant for variant in VARIANTS if dtype in ("both", variant)]
+        reasons = "; ".join(absent[variant] for variant in asked)
+        raise InputError(
+            f"{' and '.join(variant.upper() for variant in asked)} cannot be built for {target.name}.",
+            f"{reasons[0].upper()}{reasons[1:]}.",
+            "Give calibration images." if _NO_IMAGES in absent.values() else "Choose another --dtype or --target.",
+            kind="calibration" if _NO_IMAGES in absent.values() else "target",
+        )
+    return absent

@@ -1,0 +1,197 @@
+"""The child process around RKNN-Toolkit2: `python -P -m stages.rknn.toolkit JOB ANSWER PIPE PARENT`.
+
+The only importer of `rknn.api`. The toolkit prints from C, aborts, returns -1 or None and raises, and its
+simulator runs only what the same process built; so one process makes one model and measures it.
+
+* JOB is a `job.Job` as JSON. ANSWER is written last, as `{"measured": ...}`, `{"failure": {step, cause}}` or
+  `{"error": ...}` (a typed error of the contract). A process that ends without it was killed.
+* Events go to the file descriptor PIPE, one JSON line each. All that is printed belongs to the log.
+* The process dies with its parent, whose process id is PARENT.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.errors import McwbuildError
+from mcwbuild.contract.events import Event, to_line
+from stages.rknn import measure
+from stages.rknn.job import Job, Measured
+from stages.rknn.leash import tie_to
+
+_IOLBF = 1  # stdio.h of glibc
+SIMULATED = "The simulator's time says nothing about the NPU's; no board was attached."
+
+
+class ToolkitFailure(Exception):
+    """A call of the toolkit that did not do its work: which, and why in the toolkit's own words."""
+
+    def __init__(self, step: str, cause: str) -> None:
+        super().__init__(f"{step}: {cause}")
+        self.step, self.cause = step, cause
+
+
+class Toolkit:
+    """RKNN-Toolkit2's object, each of its ways to fail turned into ToolkitFailure."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._rknn: Any = None
+        with self._timed("import"):
+            from rknn.api import RKNN
+
+            self._rknn = RKNN(verbose=True)
+
+    @contextmanager
+    def _timed(self, step: str) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        except (ValueError, ImportError, RuntimeError, MemoryError) as error:
+            raise ToolkitFailure(step, last_line(error)) from error
+        finally:
+            self.seconds[step] = round(time.monotonic() - start, 3)
+
+    def call(self, step: str, *args: Any, **options: Any) -> None:
+        """Call the toolkit's function `step`, which returns 0 where it worked."""
+        with self._timed(step):
+            result = getattr(self._rknn, step)(*args, **options)
+        if result != 0:
+            raise ToolkitFailure(step, f"{step} returned {result!r}")
+
+    def infer(self, prepared: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The simulator's outputs for uint8 [1, H, W, C]; mean and std are applied inside."""
+        with self._timed("inference"):
+            outputs: list[NDArray[np.float32]] | None = self._rknn.inference([prepared], data_format=["nhwc"])
+        if outputs is None:
+            raise ToolkitFailure("inference", "inference returned None")
+        return outputs
+
+
+class SimulatorRunner:
+    """A `stages.common.evaluate.Runner` over the simulator; the outputs come in the graph's order."""
+
+    def __init__(self, toolkit: Toolkit, platform: str) -> None:
+        self._toolkit, self._platform = toolkit, platform
+
+    @property
+    def device(self) -> Mapping[str, Any]:
+        """What it runs on."""
+        versions = {"rknn-toolkit2": version("rknn-toolkit2"), "onnxruntime": version("onnxruntime")}
+        return {"kind": "simulator", "model": self._platform, "backend": "rknn-toolkit2", "versions": versions}
+
+    def feed(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """uint8 [1, H, W, C]: the model normalises by itself."""
+        return prepared[None]
+
+    def run(self, feed: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+        """The outputs, float32, for one image."""
+        return self._toolkit.infer(feed)
+
+
+def last_line(error: BaseException) -> str:
+    """The toolkit raises whole tracebacks as text; the cause is the last line of it."""
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[-1].strip() if lines else type(error).__name__
+
+
+def build(toolkit: Toolkit, job: Job) -> None:
+    """Configure, load, build and export; the simulator is ready afterwards."""
+    quantized = job.calibration is not None
+    toolkit.call(
+        "config",
+        mean_values=[list(job.mean)],
+        std_values=[list(job.std)],
+        target_platform=job.platform,
+        quantized_algorithm=job.algorithm,
+        optimization_level=job.optimization_level,
+        custom_string=job.custom_string,
+    )
+    toolkit.call("load_onnx", job.model)
+    toolkit.call("build", do_quantization=quantized, dataset=job.calibration)
+    toolkit.call("export_rknn", job.export)
+    toolkit.call("init_runtime")
+
+
+def work(job: Job, bench: Bench) -> Measured:
+    """Build and measure one variant."""
+    with bench.step(f"{job.variant} build", job.platform) as step:
+        toolkit = Toolkit()
+        build(toolkit, job)
+        step.result = f"{Path(job.export).stat().st_size / 1e6:.1f} MB"
+    runner = SimulatorRunner(toolkit, job.platform)
+    images = measure.test_images(job)
+    with bench.step(f"{job.variant} test", f"{len(images)} images on the simulator") as step:
+        verdict = measure.accuracy(runner, job, images, step.progress)
+        reached = verdict.metrics.get("map50_95")
+        step.result = "accuracy not measured" if reached is None else f"map50_95 {reached:.4f}"
+    with bench.step(f"{job.variant} compare", "with ONNX Runtime") as step:
+        comparison = measure.compare(runner, job, images, step.progress)
+        worst = min(comparison.outputs, key=lambda row: row["cosine"] or 0.0)
+        figures = f"lowest cosine {worst['cosine'] or 0.0:.5f}, largest error {worst['max_error'] or 0.0:.2g}"
+        step.result = f"{figures} ({worst['name']}, {comparison.images} images)"
+    return Measured(
+        device=runner.device,
+        metrics=verdict.metrics,
+        inference={**verdict.inference, "fps": None, "fps_reason": SIMULATED},
+        comparison=asdict(comparison),
+        not_finite=list(verdict.not_finite),
+        seconds=toolkit.seconds,
+        peak_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    )
+
+
+def print_line_by_line() -> None:
+    """Have C code write whole lines: else its tables and Python's lines tear each other, and an abort loses them."""
+    c = ctypes.CDLL(None)
+    c.setvbuf(ctypes.c_void_p.in_dll(c, "stdout"), None, _IOLBF, 0)
+
+
+def answer(function: Callable[[], Measured]) -> dict[str, Any]:
+    """What `function` found, or how it failed, as JSON data. The boundary of the child's process."""
+    try:
+        return {"measured": asdict(function())}
+    except ToolkitFailure as failure:
+        return {"failure": {"step": failure.step, "cause": failure.cause}}
+    except McwbuildError as error:
+        return {"error": error.as_dict()}
+    except BaseException as unknown:  # the toolkit raises whatever its libraries raise, SystemExit included
+        return {"failure": {"step": "toolkit", "cause": f"{type(unknown).__name__}: {last_line(unknown)}"}}
+
+
+def main(argv: list[str]) -> int:
+    """Do one job. Returns 0 whenever an answer was written."""
+    tie_to(int(argv[3]))
+    print_line_by_line()
+    job = Job.read(Path(argv[0]))
+    with os.fdopen(int(argv[2]), "w", encoding="ascii", buffering=1) as pipe:
+
+        def emit(event: Event) -> None:
+            pipe.write(to_line(event) + "\n")
+
+        bench = Bench(Path.cwd(), Path.cwd(), job.threads, emit)
+        found = answer(lambda: work(job, bench))
+    # A temporary name first: the parent takes the file's presence for a whole answer.
+    partial = Path(argv[1] + ".partial")
+    partial.write_text(json.dumps(found), "ascii")
+    partial.rename(argv[1])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,107 @@
+"""What callers rely on, for every engine alike: the local one with a toy stage, and the fake."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
+from mcwbuild.contract.events import Event, Finished, Progressed, Started
+from mcwbuild.contract.phases import ONNX, RKNN
+from mcwbuild.engines import Engine, StageCall
+from mcwbuild.engines.local import LocalEngine
+from tests.support.engines import FakeEngine, toy_code, toy_environment
+
+
+def ignore(event: Event) -> None:
+    """Nobody listens."""
+
+
+@pytest.fixture(params=["fake", "local"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+    if request.param == "fake":
+        return FakeEngine()
+    monkeypatch.setenv("MCWBUILD_CACHE", str(tmp_path / "cache"))
+    toy_environment(ONNX)
+    return LocalEngine(source=toy_code(tmp_path / "code", ONNX))
+
+
+@pytest.fixture
+def call(tmp_path: Path) -> StageCall:
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    model = tmp_path / "a model's.pt"
+    model.write_bytes(b"model")
+    return StageCall(ONNX, (("--pt", model),), ("--do", "done"), staging, tmp_path / "logs" / "onnx.log", "n1")
+
+
+def test_it_has_a_name_and_an_identity_that_preparing_does_not_change(engine: Engine) -> None:
+    before = engine.identity(ONNX)
+    assert engine.name
+    assert before
+    assert all(isinstance(key, str) and isinstance(value, str) for key, value in before.items())
+    engine.prepare(ONNX, ignore)
+    assert engine.identity(ONNX) == before
+
+
+def test_two_phases_never_have_one_identity(engine: Engine) -> None:
+    assert engine.identity(ONNX) != engine.identity(RKNN)
+
+
+def test_once_prepared_it_is_healthy_and_preparing_again_is_silent(engine: Engine) -> None:
+    assert engine.can_prepare(ONNX) is None
+    engine.prepare(ONNX, ignore)
+    assert engine.health(ONNX) is None
+    said: list[Event] = []
+    engine.prepare(ONNX, said.append)
+    assert said == []
+
+
+def test_a_phase_that_was_not_prepared_is_refused_with_the_reason(engine: Engine, call: StageCall) -> None:
+    assert engine.health(RKNN)
+    with pytest.raises(EnvironmentLacking, match="rknn"):
+        engine.run(replace(call, phase=RKNN), ignore)
+
+
+def test_a_stage_that_ends_well_leaves_its_output_and_outcome(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+    assert engine.run(call, ignore) == 0
+    assert list((call.staging / "out").iterdir())
+    assert json.loads((call.staging / "result.json").read_text())["nonce"] == "n1"
+
+
+def test_events_arrive_in_order_and_noise_goes_to_the_log_only(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+    call.log.parent.mkdir()
+    call.log.write_text("an older run")
+    said: list[Event] = []
+    engine.run(call, said.append)
+    assert said == [Started("work", "done"), Progressed("work", 1, 2), Finished("work", 0.1)]
+    assert "a library's noise\n" in call.log.read_text()
+    assert "older" not in call.log.read_text()
+
+
+@pytest.mark.parametrize("code", [1, 2, 3, 4, 6])
+def test_the_stages_exit_code_is_the_engines_answer(engine: Engine, call: StageCall, code: int) -> None:
+    engine.prepare(ONNX, ignore)
+    assert engine.run(replace(call, options=("--do", "exit", str(code))), ignore) == code
+
+
+def test_a_stage_that_takes_too_long_becomes_one_typed_error(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+    with pytest.raises(StageFailed) as raised:
+        engine.run(replace(call, options=("--do", "sleep"), timeout=0.5), ignore)
+    assert raised.value.kind == "timeout"
+
+
+def test_what_the_listener_raises_comes_out(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+
+    def interrupt(event: Event) -> None:
+        raise KeyboardInterrupt(event)
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(call, interrupt)

@@ -1,0 +1,185 @@
+"""The parent's side of the toolkit's process, with small programs in the toolkit's place."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from mcwbuild.contract.errors import EnvironmentLacking, InputError, StageFailed
+from mcwbuild.contract.events import Event, Progressed, Started
+from stages.rknn import build
+from stages.rknn.job import Job, Measured
+
+LOGS = Path(__file__).with_name("logs")
+ROOT = Path(__file__).parents[4]
+MEASURED = Measured(
+    device={"kind": "simulator", "backend": "none", "versions": {"rknn-toolkit2": "2.3.2"}},
+    metrics={},
+    inference={},
+    comparison={"outputs": [], "images": 0, "reference": 0, "build": 0},
+    not_finite=[],
+    seconds={"build": 1.0},
+    peak_kb=1,
+)
+SUCCESS = f"json.dump({{'measured': json.loads({json.dumps(asdict(MEASURED))!r})}}, open(sys.argv[2], 'w'))"
+
+
+def job(tmp_path: Path) -> Job:
+    return Job(
+        variant="int8",
+        model="model.onnx",
+        export=str(tmp_path / "made.rknn"),
+        platform="rk3588",
+        optimization_level=3,
+        algorithm="normal",
+        mean=(0.0,),
+        std=(255.0,),
+        custom_string="",
+        calibration=None,
+        contract={},
+        head={},
+        images=("a", "b"),
+        labelled=False,
+        confidence=0.25,
+        iou=0.7,
+        max_detections=300,
+        threads=1,
+    )
+
+
+def run(tmp_path: Path, program: str, events: list[Event] | None = None, silence: float = 60.0) -> build.Built:
+    code = f"import json, os, signal, sys, time\nsys.stdout.reconfigure(line_buffering=True)\n{program}"
+    folder = tmp_path / "job"
+    emit = (lambda event: None) if events is None else events.append
+    return build.run(job(tmp_path), folder, emit, child=(sys.executable, "-c", code), silence=silence)
+
+
+def test_a_job_survives_the_way_to_the_child(tmp_path: Path) -> None:
+    job(tmp_path).write(tmp_path / "job.json")
+    assert Job.read(tmp_path / "job.json") == job(tmp_path)
+
+
+def test_the_answer_comes_back_and_events_pass_through(tmp_path: Path) -> None:
+    events: list[Event] = []
+    program = (
+        "pipe = os.fdopen(int(sys.argv[3]), 'w')\n"
+        'pipe.write(\'{"event":"started","name":"int8 build"}\\nnot json\\n\')\n'
+        'pipe.write(\'{"event":"progressed","name":"int8 build","done":1,"total":2}\\n\')\n'
+        f"pipe.close()\n{SUCCESS}"
+    )
+    assert run(tmp_path, program, events).measured == MEASURED
+    assert events == [Started("int8 build"), Progressed("int8 build", 1, 2)]
+
+
+def test_both_outputs_reach_the_log_from_below_python_too(tmp_path: Path) -> None:
+    program = f"os.write(1, b'D RKNN: out\\n'); os.write(2, b'E build: bad\\n'); {SUCCESS}"
+    assert run(tmp_path, program).log.errors == ("build: bad",)
+
+
+def test_the_child_has_an_empty_folder_its_own_temporary_one_and_no_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    program = (
+        "seen = {'files': os.listdir(), 'env': dict(os.environ), 'cwd': os.getcwd(), 'session': os.getsid(0)}\n"
+        f"json.dump(seen, open({str(tmp_path / 'seen.json')!r}, 'w'))\n{SUCCESS}"
+    )
+    run(tmp_path, program)
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen["files"] == []
+    assert "AWS_SECRET_ACCESS_KEY" not in seen["env"]
+    assert set(seen["env"]) <= {
+        *("HOME", "PATH", "TMPDIR", "PYTHONPATH", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS"),
+        *("LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TZ"),
+    }
+    assert Path(seen["env"]["TMPDIR"]).parent == Path(seen["cwd"]).parent == tmp_path / "job"
+    assert seen["session"] != os.getsid(0)
+
+
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        ("os.abort()", "compiler"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "compiler"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "out-of-memory"),
+        ("sys.exit(3)", "toolkit"),
+        ("pass", "toolkit"),
+        ("time.sleep(60)", "hang"),
+        ("json.dump({'failure': {'step': 'build', 'cause': 'build returned -1'}}, open(sys.argv[2], 'w'))", "toolkit"),
+        (f"print(open({str(LOGS / 'det_unsupported.txt')!r}).read()); {SUCCESS}", "operator"),
+        (f"print(open({str(LOGS / 'rk2118_int8_abort.txt')!r}).read()); os.abort()", "target"),
+    ],
+)
+def test_every_way_to_fail_is_a_stage_failure_with_its_kind(tmp_path: Path, program: str, kind: str) -> None:
+    with pytest.raises(StageFailed) as caught:
+        run(tmp_path, program, silence=2.0 if kind == "hang" else 60.0)
+    assert caught.value.kind == kind
+    assert caught.value.what
+    assert caught.value.found
+    assert caught.value.remedy
+
+
+def test_a_child_that_speaks_is_not_taken_for_hung(tmp_path: Path) -> None:
+    program = f"for _ in range(8):\n    print('I Loading'); time.sleep(0.5)\n{SUCCESS}"
+    assert run(tmp_path, program, silence=2.0).measured == MEASURED
+
+
+def test_what_the_hung_child_started_dies_with_it(tmp_path: Path) -> None:
+    program = (
+        "import subprocess\n"
+        f"child = subprocess.Popen(['sleep', '300']); open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+        "time.sleep(300)"
+    )
+    with pytest.raises(StageFailed):
+        run(tmp_path, program, silence=2.0)
+    assert wait_for_end(int((tmp_path / "pid").read_text()))
+
+
+def test_typed_errors_cross_the_process(tmp_path: Path) -> None:
+    data = InputError("what", "found", "remedy", kind="dataset").as_dict()
+    with pytest.raises(InputError, match="what found remedy"):
+        run(tmp_path, f"json.dump({{'error': {data!r}}}, open(sys.argv[2], 'w'))")
+
+
+def test_an_environment_without_the_toolkit_is_told_so(tmp_path: Path) -> None:
+    data = {"failure": {"step": "import", "cause": "No module named 'rknn'"}}
+    with pytest.raises(EnvironmentLacking, match="image or environment"):
+        run(tmp_path, f"json.dump({data!r}, open(sys.argv[2], 'w'))")
+
+
+def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
+    parent = (
+        "import os, subprocess, sys, time\n"
+        "code = 'import sys; from stages.rknn.leash import tie_to; tie_to(int(sys.argv[1])); '\n"
+        "code += 'print(\"tied\", flush=True); import time; time.sleep(300)'\n"
+        "child = subprocess.Popen([sys.executable, '-c', code, str(os.getpid())], start_new_session=True,\n"
+        "                         stdout=subprocess.PIPE)\n"
+        'assert child.stdout.readline() == b"tied\\n"; print(child.pid, flush=True); time.sleep(300)\n'
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", parent], stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        child = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+    assert wait_for_end(child)
+
+
+def wait_for_end(pid: int) -> bool:
+    """Whether the process is gone, or only waits to be reaped, within 10 s."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.1)
+    return False

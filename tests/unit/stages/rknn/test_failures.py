@@ -1,0 +1,90 @@
+"""Every way in which the toolkit fails becomes one error with three sentences."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
+from stages.rknn import compiler_log, failures
+from stages.rknn.compiler_log import Unsupported
+
+LOGS = Path(__file__).with_name("logs")
+EMPTY = compiler_log.parse("")
+
+
+def refused(cause: str, log: str = "") -> McwbuildError:
+    return failures.refused("int8", "build", cause, compiler_log.parse(log))
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"),
+    [
+        ("ValueError: Unsupport onnx opset 20, need <= 19!", "opset"),
+        ("ValidationError: No Op registered for FooBar with domain_version of 19", "operator"),
+        ("Fail: No opset import for domain 'my.ops'", "operator"),
+        ("NonMaxSuppression will cause the graph to be a dynamic graph! Remove it manually", "dynamic-shape"),
+        ("The input shape ['N', 3, 32, 32] of 'x' is not support!", "shape"),
+        ("IndexError: ... You can add disable_rules=['remove_invalid_scatternd']", "optimizer"),
+        ("MemoryError: Unable to allocate 3.2 GiB", "out-of-memory"),
+        ("something that nobody has seen", "toolkit"),
+    ],
+)
+def test_refusals_are_stage_failures_with_a_cause_and_a_remedy(cause: str, kind: str) -> None:
+    error = refused(cause)
+    assert isinstance(error, StageFailed)
+    assert error.kind == kind
+    assert error.what == "The int8 build failed in build."
+    assert cause.split("!")[0][:30] in error.found
+    assert error.remedy
+
+
+def test_a_bare_return_code_is_explained_by_the_log() -> None:
+    log = "E build: Current target_platform(rv1103) not support do_quantization = False!"
+    error = refused("build returned -1", log)
+    assert error.kind == "target"
+    assert "not support do_quantization" in error.found
+
+
+def test_the_layer_is_named_where_the_toolkit_names_one() -> None:
+    cause = next(line for line in (LOGS / "unknown_operator.txt").read_text().splitlines() if "In Node" in line)
+    error = refused(cause)
+    assert error.kind == "operator"
+    assert 'Layer: FooBar "/l1/Foo".' in error.found
+
+
+def test_a_missing_toolkit_and_a_full_disk_are_the_environments() -> None:
+    for cause in ("No module named 'rknn'", "OSError: [Errno 28] No space left on device"):
+        assert isinstance(refused(cause), EnvironmentLacking)
+
+
+def test_an_abort_carries_the_compilers_last_words() -> None:
+    log = compiler_log.parse((LOGS / "rk2118_int8_abort.txt").read_text())
+    error = failures.killed("int8", "int8 build", signal.SIGABRT, 0, log)
+    assert "SIGABRT" in error.found
+    assert 'Layer: "x"' in error.found
+    assert error.kind == "target"
+
+
+def test_sigkill_means_that_memory_ran_out() -> None:
+    error = failures.killed("int8", "int8 build", signal.SIGKILL, 1_500_000, EMPTY)
+    assert error.kind == "out-of-memory"
+    assert "1.5 GB" in error.found
+
+
+def test_an_unknown_signal_is_told_by_its_number() -> None:
+    assert "signal 63" in failures.killed("fp16", "build", 63, 0, EMPTY).found
+
+
+def test_success_that_no_board_can_run_names_every_operator() -> None:
+    error = failures.unsupported("fp16", (Unsupported("Det", "/l1/Det"), Unsupported("Atan", "")), "rk3588")
+    assert 'Det (layer "/l1/Det"), Atan' in error.found
+
+
+def test_hostile_text_of_the_toolkit_stays_on_one_ascii_line() -> None:
+    error = refused("bad\x1b[31m\nname \u202e" + "x" * 5000)
+    assert error.found.isascii()
+    assert error.found.isprintable()
+    assert len(error.found) < 600

@@ -1,0 +1,79 @@
+"""Options: the order of their sources, their origins, and every mistake told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mcwbuild import options
+from mcwbuild.contract import schemas
+from mcwbuild.contract.errors import InputError
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without a configuration of their own."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    return tmp_path
+
+
+def project(folder: Path, text: str) -> Path:
+    (folder / "mcwbuild.yaml").write_text(text)
+    deep = folder / "deep" / "er"
+    deep.mkdir(parents=True)
+    return deep
+
+
+def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path: Path) -> None:
+    deep = project(tmp_path, "conf: 0.1\niou: 0.2\nmax_detections: 5\n")
+    environment = {"MCWBUILD_CONF": "0.3", "MCWBUILD_IOU": "0.4"}
+    settings = options.resolve({"conf": "0.5"}, environment, deep)
+    assert [settings[name] for name in ("conf", "iou", "max_detections", "opset")] == [0.5, 0.4, 5, 19]
+    assert settings.origins["conf"] == "flag --conf"
+    assert settings.origins["iou"] == "environment MCWBUILD_IOU"
+    assert settings.origins["max_detections"] == f"{tmp_path / 'mcwbuild.yaml'}:3"
+    assert settings.origins["opset"] == "default"
+
+
+def test_the_users_own_file_stands_below_the_projects(tmp_path: Path) -> None:
+    mine = options.user_file()
+    mine.parent.mkdir(parents=True)
+    mine.write_text("conf: 0.9\niou: 0.9\n")
+    settings = options.resolve({}, {}, project(tmp_path, "conf: 0.1\n"))
+    assert (settings["conf"], settings["iou"]) == (0.1, 0.9)
+
+
+def test_paths_in_a_file_mean_the_files_own_folder(tmp_path: Path) -> None:
+    settings = options.resolve({}, {}, project(tmp_path, "data: sets/data.yaml\n"))
+    assert settings["data"] == tmp_path / "sets" / "data.yaml"
+
+
+def test_targets_are_named_in_any_usual_way() -> None:
+    assert options.targets("RK3588s, rk3576 rk3588") == ("rk3588", "rk3576")
+    assert options.targets(["rk3566"]) == ("rk3566",)
+
+
+@pytest.mark.parametrize(
+    ("given", "size"), [("640", (640, 640)), ("320,640", (320, 640)), ("320x640", (320, 640)), ([96, 64], (96, 64))]
+)
+def test_image_sizes(given: object, size: tuple[int, int]) -> None:
+    assert options.image_size(given) == size
+
+
+def test_every_value_that_cannot_be_understood_is_told_at_once(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as raised:
+        options.resolve({"target": "rk9999", "conf": "2", "imgsz": "a"}, {"MCWBUILD_DTYPE": "int9"}, tmp_path)
+    told = [str(problem) for problem in raised.value.problems]
+    assert len(told) == 4
+    assert "flag --target: --target: rk9999 is none of rk3562" in told[0]
+    assert told[1].startswith("environment MCWBUILD_DTYPE: --dtype: int9 is none of both, fp16, int8")
+
+
+def test_closed_sets_are_those_of_the_schema() -> None:
+    properties = schemas.schema("mcwbuild")["properties"]
+    assert set(properties) - {"schema"} == set(options.BY_NAME)
+    assert sorted(properties["dtype"]["enum"]) == sorted(options.DTYPES)
+    assert sorted(properties["engine"]["enum"]) == sorted(options.ENGINES)
+    assert sorted(properties["progress"]["enum"]) == sorted(options.PROGRESS)
+    assert sorted(properties["algorithm"]["enum"]) == sorted(options.ALGORITHMS)

@@ -1,0 +1,217 @@
+"""The pipeline with an engine that only plays: order, freshness, gates, and what may never be published."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcwbuild import inspection, pipeline, plan
+from mcwbuild.contract import documents, manifest
+from mcwbuild.contract.errors import ContractBroken, InputError, McwbuildError, Refused, StageFailed
+from mcwbuild.contract.events import Emit, Event
+from mcwbuild.contract.phases import ONNX, PT, RKNN
+from mcwbuild.engines import StageCall
+from mcwbuild.options import resolve
+from tests.support.engines import FakeEngine, write_outcome, write_package
+
+
+class Told:
+    """A reporter that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.ended: list[pipeline.Outcome] = []
+        self.events: list[Event] = []
+
+    def begin(self, step: plan.Step, log: Path) -> None:
+        self.begun.append(step.name)
+
+    def emit(self, event: Event) -> None:
+        self.events.append(event)
+
+    def end(self, outcome: pipeline.Outcome) -> None:
+        self.ended.append(outcome)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    (tmp_path / "best.pt").write_bytes(b"weights")
+    return tmp_path / "out"
+
+
+def steps(out: Path, **flags: Any) -> tuple[plan.Step, ...]:
+    settings = resolve({"target": "rk3588", **flags}, {}, out.parent)
+    return plan.run_steps(out.parent / "best.pt", "toy", settings, None, out)
+
+
+def states(outcomes: list[pipeline.Outcome]) -> list[str]:
+    return [outcome.state for outcome in outcomes]
+
+
+def make(call: StageCall, emit: Emit) -> int:
+    """The stage does its work."""
+    write_package(call.staging / "out", call.phase)
+    write_outcome(call, 0)
+    return 0
+
+
+def fail_gate(folder: Path) -> None:
+    """Turn the package's record into one whose gate was missed."""
+    path = folder / ONNX.performance
+    record = documents.read_json(path).value
+    gate = {**record["validation"]["gates"][0], "status": "failed", "reason": "map50_95 dropped by 9 %."}
+    record["validation"] = {**record["validation"], "status": "failed", "gates": [gate]}
+    documents.write_json(path, record)
+    manifest.write(folder, ONNX, {})
+
+
+def test_three_packages_are_made_and_an_unchanged_run_makes_none(out: Path) -> None:
+    engine = FakeEngine(make)
+    assert states(pipeline.execute(steps(out), engine, out, Told())) == ["made"] * 3
+    assert inspection.packages_in(out) == tuple(out / phase.package for phase in (PT, ONNX, RKNN))
+    assert states(pipeline.execute(steps(out), engine, out, Told())) == ["fresh"] * 3
+    assert len(engine.calls) == 3
+
+
+def test_what_changed_is_made_again_and_what_stands_on_it(out: Path) -> None:
+    engine = FakeEngine(make)
+    pipeline.execute(steps(out), engine, out, Told())
+    assert states(pipeline.execute(steps(out, algorithm="mmse"), engine, out, Told())) == ["fresh", "fresh", "made"]
+    (out.parent / "best.pt").write_bytes(b"other weights")
+    assert states(pipeline.execute(steps(out), engine, out, Told()))[0] == "made"
+
+
+def test_a_damaged_package_is_not_fresh(out: Path) -> None:
+    engine = FakeEngine(make)
+    pipeline.execute(steps(out), engine, out, Told())
+    with (out / ONNX.package / "best.onnx").open("ab") as file:
+        file.write(b"rot")
+    assert states(pipeline.execute(steps(out), engine, out, Told()))[1] == "made"
+    assert manifest.verify(out / ONNX.package) == []
+
+
+def test_a_missed_gate_keeps_the_package_and_ends_the_way(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase)
+        if call.phase is ONNX:
+            fail_gate(call.staging / "out")
+        code = 3 if call.phase is ONNX else 0
+        write_outcome(call, code)
+        return code
+
+    for _ in range(2):  # the second run finds the package fresh and says the same
+        outcomes = pipeline.execute(steps(out), FakeEngine(play), out, Told())
+        missed = pipeline.missed_gates(outcomes)
+        assert missed is not None
+        assert "dropped by 9 %" in str(missed)
+        assert (out / ONNX.package).is_dir()
+        assert not (out / RKNN.package).exists()
+
+
+def test_a_stages_error_arrives_with_its_type_and_nothing_is_published(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        error = Refused("best.pt would call os.system.", "It is a global in data.pkl.", "Do not load it.")
+        write_outcome(call, 6, error.as_dict())
+        return 6
+
+    with pytest.raises(Refused, match=r"os\.system"):
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert inspection.packages_in(out) == ()
+
+
+def older_nonce(call: StageCall, emit: Emit) -> int:
+    write_package(call.staging / "out", call.phase)
+    write_outcome(call, 0)
+    path = call.staging / "result.json"
+    path.write_text(path.read_text().replace(call.nonce, "0" * 16))
+    return 0
+
+
+def no_outcome(call: StageCall, emit: Emit) -> int:
+    write_package(call.staging / "out", call.phase)
+    return 0
+
+
+def other_code(call: StageCall, emit: Emit) -> int:
+    write_package(call.staging / "out", call.phase)
+    write_outcome(call, 0)
+    return 137
+
+
+@pytest.mark.parametrize("play", [older_nonce, no_outcome, other_code])
+def test_success_is_an_outcome_of_this_run_and_its_exit_code(out: Path, play: Any) -> None:
+    with pytest.raises(StageFailed, match="without an outcome"):
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert inspection.packages_in(out) == ()
+
+
+def test_a_link_in_a_stages_output_is_refused(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase)
+        (call.staging / "out" / "best.pt").unlink()
+        (call.staging / "out" / "best.pt").symlink_to("/etc/passwd")
+        write_outcome(call, 0)
+        return 0
+
+    with pytest.raises(Refused) as raised:
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert [problem.message for problem in raised.value.problems if "symbolic link" in problem.message]
+    assert inspection.packages_in(out) == ()
+
+
+def test_a_stage_that_changes_a_critical_value_is_not_believed(out: Path) -> None:
+    def swap(source: dict[str, Any]) -> None:
+        source["input"]["format"] = "RGB"
+
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase, swap if call.phase is ONNX else lambda source: None)
+        write_outcome(call, 0)
+        return 0
+
+    with pytest.raises(ContractBroken, match=r"input\.format"):
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert not (out / ONNX.package).exists()
+
+
+def test_an_input_that_changes_while_it_is_read_is_not_built_on(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase)
+        (out.parent / "best.pt").write_bytes(b"somebody trains on")
+        write_outcome(call, 0)
+        return 0
+
+    with pytest.raises(StageFailed, match="changed while it was read"):
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert inspection.packages_in(out) == ()
+
+
+def test_a_missing_input_is_named_before_anything_runs(out: Path) -> None:
+    (out.parent / "best.pt").unlink()
+    engine = FakeEngine(make)
+    with pytest.raises(InputError) as raised:
+        pipeline.execute(steps(out), engine, out, Told())
+    assert "best.pt" in str(raised.value.problems[0])
+    assert engine.calls == []
+
+
+def test_no_staging_is_left_whatever_happens(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        (call.staging / "out").mkdir()
+        (call.staging / "out" / "junk").write_text("")
+        raise KeyboardInterrupt
+
+    with pytest.raises((KeyboardInterrupt, McwbuildError)):
+        pipeline.execute(steps(out), FakeEngine(play), out, Told())
+    assert [path.name for path in out.iterdir() if path.name.startswith(".tmp")] == []
+
+
+def test_what_a_person_put_at_the_packages_place_is_kept_and_nothing_runs(out: Path) -> None:
+    (out / PT.package).mkdir(parents=True)
+    (out / PT.package / "notes.txt").write_text("mine")
+    engine = FakeEngine(make)
+    with pytest.raises(InputError, match="would be lost"):
+        pipeline.execute(steps(out), engine, out, Told())
+    assert (out / PT.package / "notes.txt").read_text() == "mine"
+    assert engine.calls == []

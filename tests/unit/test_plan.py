@@ -1,0 +1,82 @@
+"""The plan is pure: the same options and facts give the same steps, and nothing is touched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mcwbuild import plan
+from mcwbuild.contract.dataset import Dataset
+from mcwbuild.contract.errors import InputError
+from mcwbuild.options import Settings, resolve
+
+OUT = Path("build/shapes")
+
+
+def settings(**flags: Any) -> Settings:
+    return resolve({"target": "rk3588", **flags}, {}, Path("/"))
+
+
+def dataset(train: int, val: int) -> Dataset:
+    splits = {
+        "train": tuple(Path(f"/d/train/{i:03}.jpg") for i in range(train)),
+        "val": tuple(Path(f"/d/val/{i:03}.jpg") for i in range(val)),
+    }
+    return Dataset(file=Path("/d/data.yaml"), root=Path("/d"), names=("a", "b"), splits=splits)
+
+
+def test_the_whole_way_is_three_steps_that_hand_packages_on() -> None:
+    steps = plan.run_steps(Path("best.pt"), "shapes", settings(), None, OUT)
+    assert [step.name for step in steps] == ["pt", "onnx", "rknn"]
+    assert [step.package for step in steps] == [OUT / name for name in ("pt_package", "onnx_package", "rknn_package")]
+    assert dict(steps[1].inputs)["--pt"] == OUT / "pt_package" / "best.pt"
+    assert dict(steps[2].inputs) == {
+        "--onnx": OUT / "onnx_package" / "best.onnx",
+        "--source": OUT / "onnx_package" / "onnx_source.yaml",
+        "--previous": OUT / "onnx_package" / "performance_onnx.json",
+    }
+
+
+def test_several_targets_have_a_folder_each_and_share_the_onnx() -> None:
+    steps = plan.run_steps(Path("best.pt"), "m", settings(target="rk3588,rk3576"), None, OUT)
+    assert [step.name for step in steps] == ["pt", "onnx", "rknn rk3588", "rknn rk3576"]
+    assert [step.package for step in steps[2:]] == [OUT / "rk3588" / "rknn_package", OUT / "rk3576" / "rknn_package"]
+    assert steps[2].inputs == steps[3].inputs
+
+
+def test_every_phase_is_measured_on_the_same_images_and_calibration_is_never_among_them() -> None:
+    steps = plan.run_steps(Path("best.pt"), "m", settings(calibration_images="5"), dataset(100, 7), OUT)
+    assert [len(step.images) for step in steps] == [7, 7, 12]
+    calibration = set(steps[2].images) - set(steps[0].images)
+    assert {path.parent.name for path in calibration} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [("shapes/best.pt", "shapes"), ("runs/detect/train7/weights/best.pt", "train7")],
+)
+def test_the_name_is_the_folders(model: str, expected: str) -> None:
+    assert plan.model_name(settings(), None, Path(model)) == expected
+    assert plan.model_name(settings(), "from-source", Path(model)) == "from-source"
+    assert plan.model_name(settings(name="mine"), "from-source", Path(model)) == "mine"
+
+
+def test_another_target_than_the_packages_names_both_ways_out() -> None:
+    steps = plan.run_steps(Path("best.pt"), "m", settings(), None, OUT)
+    plan.check_targets(steps, {OUT / "rknn_package": "rk3588"})
+    with pytest.raises(InputError, match=r"for rk3566, .*--out another folder.*--target rk3566 --target rk3588"):
+        plan.check_targets(steps, {OUT / "rknn_package": "rk3566"})
+
+
+def test_int8_without_images_is_refused_and_both_is_not() -> None:
+    with pytest.raises(InputError, match="needs images for calibration"):
+        plan.check_inputs(settings(dtype="int8"), dataset(0, 4))
+    plan.check_inputs(settings(dtype="both"), None)
+    plan.check_inputs(settings(dtype="int8"), dataset(1, 0))
+
+
+def test_no_target_is_refused() -> None:
+    with pytest.raises(InputError, match="--target rk3588"):
+        plan.check_inputs(settings(target=()), None)
