@@ -115,9 +115,7 @@ def _path(name: str, help: str, metavar: str) -> Option:
 
 OPTIONS: tuple[Option, ...] = (
     Option("target", targets, (), "Rockchip platform; may be given several times.", "CHIP"),
-    Option(
-        "dtype", one_of(*DTYPES), "both", "fp16 for accuracy, int8 for speed, or both.", "|".join(DTYPES)
-    ),
+    Option("dtype", one_of(*DTYPES), "both", "fp16 for accuracy, int8 for speed, or both.", "|".join(DTYPES)),
     Option("engine", one_of(*ENGINES), "auto", "Where stages run.", "|".join(ENGINES)),
     _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
     Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
@@ -125,7 +123,7 @@ OPTIONS: tuple[Option, ...] = (
     _path("dataset", "Text file with one image a line: calibrates INT8.", "FILE"),
     _path("source", "Source document of the input.", "FILE"),
     Option("imgsz", image_size, None, "Input size, where the checkpoint's own is not meant.", "H[,W]"),
-    Option("opset", whole(12, 19), 19, "ONNX opset; RKNN-Toolkit2 takes 19 at most.", "N"),
+    Option("opset", whole(12, 19), 17, "ONNX opset; RKNN-Toolkit2 takes 19 at most.", "N"),
     Option("simplify", truth, True, "Simplify the ONNX graph.", "true|false"),
     Option("optimization_level", whole(0, 3), 3, "RKNN-Toolkit2's optimization level.", "0-3"),
     Option("algorithm", one_of(*ALGORITHMS), "normal", "Quantization algorithm.", "|".join(ALGORITHMS)),

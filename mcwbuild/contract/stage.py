@@ -183,7 +183,8 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
     error: McwbuildError | None = None
     try:
         _make_out(args.out)
-        staging = Path(tempfile.mkdtemp(prefix=".partial-", dir=args.out))
+        _sweep(args.out)
+        staging = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=args.out))
         with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
             bench = Bench(staging, Path(scratch), args.threads, emitter(args.progress, stream))
             error = perform(stage, args, bench, args.out)
@@ -211,3 +212,10 @@ def _make_out(out: Path) -> None:
         raise InputError(
             f"The output folder {out} cannot be made.", f"{error.strerror}.", "Give --out another folder."
         ) from error
+
+
+def _sweep(out: Path) -> None:
+    """Remove what killed runs left in `out`; folders of processes that live are let be."""
+    for left in out.glob(".partial-*-*"):
+        if not Path("/proc", left.name.split("-")[1]).exists():
+            disk.remove_tree(left)

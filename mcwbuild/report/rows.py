@@ -10,7 +10,6 @@ from mcwbuild.contract.performance import MAIN_METRIC
 from mcwbuild.pipeline import Outcome
 from mcwbuild.report.text import size_text
 
-
 HEADER = ("model", "mAP50-95", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
 RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 

@@ -11,7 +11,7 @@ from typing import Any
 from mcwbuild.contract import disk, inherit, validate
 from mcwbuild.contract.artefacts import OnnxFacts, read_onnx
 from mcwbuild.contract.documents import Document
-from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from stages.families import Family, family_of
 
 MAX_OPSET = 19  # RKNN-Toolkit2 refuses newer ones at load_onnx
@@ -65,8 +65,14 @@ def read(path: Path, source_path: Path) -> Model:
     head = _head(path, facts, source)
     family = family_of(head)
     problems = [*_input_problems(path, facts, contract), *_graph_problems(path, facts, head)]
-    if (wrong := inherit.own_hash(source)) is not None and not verified:
-        problems.append(wrong)
+    edited = inherit.own_hash(source)
+    if edited is not None and not verified:
+        raise ContractBroken(
+            f"A critical value in {source_path.name} was changed.",
+            remedy="Export again from the first, or retrain.",
+            kind="contract",
+            problems=[edited, *problems],
+        )
     if problems:
         raise validate.refusal([path.name], problems)
     by_name = {tensor.name: tuple(int(length or 0) for length in tensor.shape) for tensor in facts.outputs}

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import disk
-from mcwbuild.contract.artefacts import RknnFacts, Tensor, read_rknn
+from mcwbuild.contract.artefacts import RknnFacts, read_rknn
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem, StageFailed
+from mcwbuild.contract.readback import rknn_problems
 from stages.rknn.model import Model
 from stages.rknn.targets import Target, Variant
 
@@ -36,9 +37,10 @@ def read(path: Path, variant: Variant, model: Model, target: Target, toolkit: st
         raise StageFailed(
             f"{path.name} cannot be read back.", error.what, "Use RKNN-Toolkit2 2.3.2.", kind="unknown-layout"
         ) from error
-    problems = [
+    problems = rknn_problems(model.source, facts, target=target.platform)
+    problems += [
         Problem(f"{what} is {found} in {path.name} but {wanted} was asked for", path.name)
-        for what, found, wanted in _compared(facts, variant, model, target, toolkit)
+        for what, found, wanted in _compared(facts, variant, model, toolkit)
         if found != wanted
     ]
     if problems:
@@ -59,31 +61,10 @@ def custom_string(model: Model, version: str) -> str:
     return json.dumps(data, ensure_ascii=True)
 
 
-def _compared(
-    facts: RknnFacts, variant: Variant, model: Model, target: Target, toolkit: str
-) -> Iterator[tuple[str, Any, Any]]:
-    """Each property: its name, as found, as wanted."""
-    mean, std = model.normalisation
-    yield "target", list(facts.target), [target.platform]
+def _compared(facts: RknnFacts, variant: Variant, model: Model, toolkit: str) -> Iterator[tuple[str, Any, Any]]:
+    """What the contract does not say and the request does: each property's name, as found, as wanted."""
     yield "toolkit version", facts.toolkit, toolkit
-    yield "input shape", [_nchw(tensor, facts.layout) for tensor in facts.inputs], [list(model.input_shape)]
-    yield "mean", list(facts.mean), list(mean)
-    yield "std", list(facts.std), list(std)
     yield "swapped channel order", facts.rgb2bgr, False
     yield "quantization", facts.quantized, variant == "int8"
     yield "outputs", [tensor.name for tensor in facts.outputs], list(model.head["outputs"])
     yield "output shapes", [list(tensor.shape) for tensor in facts.outputs], [list(shape) for shape in model.shapes]
-    yield "contract_sha256", _contract_in(facts.custom_string), model.contract_sha256
-
-
-def _nchw(tensor: Tensor, layout: str) -> list[Any]:
-    shape = list(tensor.shape)
-    return [shape[0], shape[3], shape[1], shape[2]] if layout == "NHWC" and len(shape) == 4 else shape
-
-
-def _contract_in(text: str | None) -> str | None:
-    try:
-        found = json.loads(text or "{}").get("contract_sha256")
-    except (ValueError, AttributeError):
-        return None
-    return None if found is None else str(found)

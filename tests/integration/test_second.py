@@ -12,7 +12,7 @@ from mcwbuild.contract.phases import PT
 from mcwbuild.engines.local import LocalEngine
 from tests.support.commands import EXAMPLE, ROOT, mcwbuild
 
-NAMES = ("Füße", "it's \"quoted\"", "{{ 7 * 7 }}", "犬")
+NAMES = ("Füße", 'it\'s "quoted"', "{{ 7 * 7 }}", "犬")
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,9 @@ def results(file: Path) -> tuple[list[ElementTree.Element], str]:
             "YOLO_AUTOINSTALL": "0",
             "YOLO_CONFIG_DIR": scratch,
         }
-        command = [str(python), "-m", "pytest", "-c", str(Path(__file__).with_name("pytest.ini"))]
+        # The root is named: pytest would make it tests/stages, and tests/stages/onnx the module `onnx`.
+        configuration = ["-c", str(Path(__file__).with_name("pytest.ini")), f"--rootdir={ROOT}"]
+        command = [str(python), "-m", "pytest", *configuration]
         done = subprocess.run(
             [*command, f"--junitxml={report}", str(file)],
             cwd=ROOT,

@@ -29,7 +29,7 @@ def test_a_flag_beats_the_environment_beats_the_file_beats_the_default(tmp_path:
     deep = project(tmp_path, "conf: 0.1\niou: 0.2\nmax_detections: 5\n")
     environment = {"MCWBUILD_CONF": "0.3", "MCWBUILD_IOU": "0.4"}
     settings = options.resolve({"conf": "0.5"}, environment, deep)
-    assert [settings[name] for name in ("conf", "iou", "max_detections", "opset")] == [0.5, 0.4, 5, 19]
+    assert [settings[name] for name in ("conf", "iou", "max_detections", "opset")] == [0.5, 0.4, 5, 17]
     assert settings.origins["conf"] == "flag --conf"
     assert settings.origins["iou"] == "environment MCWBUILD_IOU"
     assert settings.origins["max_detections"] == f"{tmp_path / 'mcwbuild.yaml'}:3"
