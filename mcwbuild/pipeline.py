@@ -18,6 +18,7 @@ from mcwbuild.contract.phases import RKNN
 from mcwbuild.engines import Engine, StageCall
 from mcwbuild.package import Workspace, admit, publish, require_own
 from mcwbuild.plan import Step
+from mcwbuild.process import git_commit
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,13 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
         raise errors.gravest(wrong)
     if given := dict(step.inputs).get("--source"):
         inspection.inherits(package, step.phase, given)
-    manifest.amend(package, {"key": key, "engine": engine.name, "environment": dict(engine.identity(step.phase))})
+    provenance = {
+        "key": key,
+        "engine": engine.name,
+        "environment": dict(engine.identity(step.phase)),
+        "git_commit": git_commit(step.inputs[0][1].parent),
+    }
+    manifest.amend(package, provenance)
     publish(package, step.package)
     return _outcome(step, "made", start)
 

@@ -19,21 +19,15 @@ def options(*names: str) -> Callable[[Command], Command]:
     def decorate(function: Command) -> Command:
         for name in reversed(names):
             option = BY_NAME[name]
-            shown = {} if option.default in (None, (), True) else {"show_default": str(option.default)}
+            told = option.help if option.default in (None, (), True) else f"{option.help}  [default: {option.default}]"
             if option.default is True:
-                function = click.option(f"{option.flag}/--no-{name.replace('_', '-')}", default=None, help=option.help)(
-                    function
-                )
+                flags = f"{option.flag}/--no-{name.replace('_', '-')}"
+                function = click.option(flags, default=None, help=told)(function)
             else:
+                value = click.Path() if option.is_path else str
+                several = name == "target"
                 function = click.option(
-                    option.flag,
-                    name,
-                    metavar=option.metavar,
-                    multiple=name == "target",
-                    default=None,
-                    type=click.Path() if option.is_path else str,
-                    help=option.help,
-                    **shown,  # type: ignore[arg-type]
+                    option.flag, name, metavar=option.metavar, multiple=several, type=value, help=told
                 )(function)
         return function
 

@@ -134,13 +134,28 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and value.is_file()}
     facts = {
         "version": __version__,
-        "command": ["python", "-m", f"stages.{stage.phase.name}", *sys.argv[1:]],
+        "command": _command(stage.phase, args),
         "started": started,
-        "tools": {found.name: found.version for found in distributions()},
+        "tools": dict(sorted((found.name, found.version) for found in distributions())),
     }
     manifest.write(bench.out, stage.phase, facts, inputs=inputs)
     deliver(bench.out, out, stage.phase)
     return performance.missed_gate(record, stage.phase)
+
+
+def _command(phase: Phase, args: argparse.Namespace) -> list[str]:
+    """The stage's command as provenance: what shaped the package, files by name alone, folders of this machine not."""
+    words = ["python", "-m", f"stages.{phase.name}"]
+    for name, value in sorted(vars(args).items()):
+        if name not in ("out", "result", "nonce", "progress") and value not in (None, False):
+            words += ["--" + name.replace("_", "-"), *([] if value is True else [_word(value)])]
+    return words
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(part) for part in value)
+    return value.name if isinstance(value, Path) else str(value)
 
 
 def _report(args: argparse.Namespace, phase: Phase, error: McwbuildError | None, code: int) -> None:

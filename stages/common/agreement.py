@@ -109,5 +109,25 @@ def agrees(row: Mapping[str, Any], min_cosine: float) -> bool:
     return bool(row["cosine"] >= min_cosine or row["max_error"] <= NEGLIGIBLE_ERROR)
 
 
+def worst(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The row of `compare_outputs` that agrees least; None where no output differs by more than a negligible error."""
+
+    def rank(row: Mapping[str, Any]) -> float:
+        return -1.0 if row["cosine"] is None else float(row["cosine"])
+
+    differing = [row for row in rows if row["max_error"] is None or row["max_error"] > NEGLIGIBLE_ERROR]
+    return min(differing, key=rank, default=None)
+
+
+def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The agreement of all outputs in a few words, by the one that agrees least."""
+    row = worst(rows)
+    if row is None:
+        return f"no output differs by more than {NEGLIGIBLE_ERROR:g}"
+    if row["cosine"] is None or row["max_error"] is None:
+        return f"{row['name']} held NaN or infinity"
+    return f"lowest cosine {row['cosine']:.5f}, with an error of {row['max_error']:.2g} at most ({row['name']})"
+
+
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None

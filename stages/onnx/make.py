@@ -15,7 +15,7 @@ from mcwbuild.contract import disk
 from mcwbuild.contract.bench import Bench, Step
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.phases import ONNX
-from stages.common.agreement import agrees, compare_outputs
+from stages.common.agreement import agrees, compare_outputs, in_words
 from stages.common.evaluate import Evaluation, evaluate, summary
 from stages.onnx import graph
 from stages.onnx.ort_runner import OrtRunner
@@ -135,6 +135,5 @@ def _against_torch(
             yield expected, found
 
     rows = compare_outputs(pairs(), head["outputs"])
-    worst = min((row["cosine"] for row in rows if row["cosine"] is not None), default=float("nan"))
-    step.result = f"lowest cosine {worst:.6f}"
+    step.result = in_words(rows)
     return rows, shapes

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, to_line
+from stages.common.agreement import in_words
 from stages.rknn import measure
 from stages.rknn.job import Job, Measured
 from stages.rknn.leash import tie_to
@@ -142,9 +143,7 @@ def work(job: Job, bench: Bench) -> Measured:
         step.result = "accuracy not measured" if reached is None else f"map50_95 {reached:.4f}"
     with bench.step(f"{job.variant} compare", "with ONNX Runtime") as step:
         comparison = measure.compare(runner, job, images, step.progress)
-        worst = min(comparison.outputs, key=lambda row: row["cosine"] or 0.0)
-        figures = f"lowest cosine {worst['cosine'] or 0.0:.5f}, largest error {worst['max_error'] or 0.0:.2g}"
-        step.result = f"{figures} ({worst['name']}, {comparison.images} images)"
+        step.result = in_words(comparison.outputs)
     return Measured(
         device=runner.device,
         metrics=verdict.metrics,

@@ -63,3 +63,13 @@ def test_outputs_that_are_all_but_zero_agree_by_their_error() -> None:
 def test_arrays_of_different_shape_are_an_error() -> None:
     with pytest.raises(ValueError, match="shapes differ"):
         agreement.max_error(np.zeros((2, 3)), np.zeros((3, 2)))
+
+
+def test_the_output_that_agrees_least_is_said_and_one_without_signal_is_not() -> None:
+    silent = {"name": "scores_32", "cosine": 0.0, "max_error": 4e-6, "snr_db": 0.0}
+    close = {"name": "boxes_8", "cosine": 0.99999, "max_error": 0.02, "snr_db": 50.0}
+    off = {"name": "boxes_16", "cosine": 0.98, "max_error": 1.5, "snr_db": 14.0}
+    broken = {"name": "boxes_32", "cosine": None, "max_error": None, "snr_db": None}
+    assert agreement.in_words([silent]) == "no output differs by more than 1e-05"
+    assert agreement.in_words([silent, close, off]).startswith("lowest cosine 0.98000")
+    assert agreement.in_words([silent, off, broken]) == "boxes_32 held NaN or infinity"
