@@ -156,6 +156,7 @@ class LiveReporter:
 
         self.console = Console(stderr=True, highlight=False)
         self.progress: Progress = Progress(
+            TextColumn(" "),
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=28),
@@ -177,12 +178,12 @@ class LiveReporter:
         """Move the bar, or put a line above it."""
         if isinstance(event, Started):
             self._clear()
-            self.task = self.progress.add_task(f"  {visible(event.name)} {visible(event.detail)}", total=None)
+            self.task = self.progress.add_task(f"{visible(event.name):<16} {visible(event.detail)}", total=None)
         elif isinstance(event, Progressed) and self.task is not None:
             self.progress.update(self.task, completed=event.done, total=event.total)
         elif isinstance(event, Finished):
             self._clear()
-            self._line("[green]\u2713[/]", f"{event.name:<14} {event.detail}", event.seconds)
+            self._line("[green]\u2713[/]", f"{event.name:<16} {event.detail}", event.seconds)
         elif isinstance(event, Noted):
             self._line("[yellow]![/]" if event.level == "warning" else "[blue]i[/]", event.text)
 
@@ -190,8 +191,8 @@ class LiveReporter:
         """Close the phase with its result."""
         self._clear()
         self.progress.stop()
-        if outcome.state == "fresh":
-            self._line("[green]\u2713[/]", "nothing changed: the package is fresh, skipped")
+        made = "package" if outcome.state == "made" else "nothing changed"
+        self._line("[green]\u2713[/]", f"{made:<16} {outcome.step.package}", outcome.seconds)
         if outcome.missed is not None:
             self._line("[red]\u2717[/]", outcome.missed.found)
 

@@ -126,7 +126,7 @@ def in_words(rows: Iterable[Mapping[str, Any]]) -> str:
         return f"no output differs by more than {NEGLIGIBLE_ERROR:g}"
     if row["cosine"] is None or row["max_error"] is None:
         return f"{row['name']} held NaN or infinity"
-    return f"lowest cosine {row['cosine']:.5f}, with an error of {row['max_error']:.2g} at most ({row['name']})"
+    return f"lowest cosine {row['cosine']:.5f}, error {row['max_error']:.2g} ({row['name']})"
 
 
 def _finite(value: float) -> float | None:
