@@ -28,6 +28,8 @@ TARGETS = (
     "rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118",
 )  # fmt: skip
 
+INT8_ONLY = ("rv1103", "rv1103b", "rv1106", "rv1106b")  # their NPUs compute in integers only
+
 
 def number(low: float, high: float) -> Callable[[Any], float]:
     """A parser of numbers between `low` and `high`, both included."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from mcwbuild.contract.dataset import Dataset, pick
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
-from mcwbuild.options import Settings
+from mcwbuild.options import INT8_ONLY, Settings
 
 BUILD = Path("build")
 
@@ -58,7 +58,7 @@ def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
 
 def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
     """Phase 1: take the checkpoint as it is and measure its baseline."""
-    options = ["--name", name, *_shared(settings)]
+    options = [*([] if settings["source"] else ["--name", name]), *_shared(settings)]
     if settings["imgsz"]:
         options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
     inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])))
@@ -143,8 +143,10 @@ def check_inputs(settings: Settings, dataset: Dataset | None) -> None:
     if not settings["target"]:
         raise InputError("No target is given.", remedy="Add --target, for example --target rk3588.")
     images = settings["dataset"] is not None or bool(dataset and dataset.splits.get("train"))
-    if settings["dtype"] == "int8" and not images:
+    integers = [target for target in settings["target"] if target in INT8_ONLY]
+    if not images and (settings["dtype"] == "int8" or integers):
+        who = "--dtype int8" if settings["dtype"] == "int8" else f"{', '.join(integers)} runs INT8 only, which"
         raise InputError(
-            "--dtype int8 needs images for calibration, and none are given.",
+            f"{who} needs images for calibration, and none are given.",
             remedy="Add --data data.yaml (its training split is used) or --dataset list.txt.",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     if chosen["imgsz"]:
         options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])]
     reporter = console.reporter(chosen["progress"])
-    step = plan.Step("pt", PT, (("--pt", pt),), tuple(options_), (), target.parent)
+    step = plan.Step("pt", replace(PT, title="description"), (("--pt", pt),), tuple(options_), (), target.parent)
     with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
         try:
             made = pipeline.describe(step, choose(chosen["engine"]), Path(scratch), reporter)

@@ -57,3 +57,20 @@ def test_without_labels_the_outputs_are_compared_and_accuracy_says_why_not(run: 
 
 def test_verify_agrees(run: Path) -> None:
     assert mcwbuild("verify", run, cwd=run).code == 0
+
+
+def test_a_written_source_and_several_targets(tmp_path: Path) -> None:
+    done = mcwbuild("init", "--pt", EXAMPLE / "best.pt", "--imgsz", "96,160", "--name", "small", cwd=tmp_path)
+    assert (done.code, done.stdout.strip()) == (0, "training_source.yaml"), done.stderr
+    again = mcwbuild("init", "--pt", EXAMPLE / "best.pt", cwd=tmp_path)
+    assert again.code == 2
+    assert "--force" in again.stderr
+    words = ("run", "--pt", EXAMPLE / "best.pt", "--source", "training_source.yaml", "--dtype", "fp16", "--out", "out")
+    done = mcwbuild(*words, "--target", "rk3588", "--target", "rk3576", cwd=tmp_path)
+    assert done.code == 0, done.stderr
+    assert "generated" in (tmp_path / "out" / "onnx_package" / "performance_onnx.json").read_text()
+    for target in ("rk3588", "rk3576"):
+        facts = artefacts.read_rknn(tmp_path / "out" / target / "rknn_package" / "best_fp16.rknn")
+        assert facts.target == (target,)
+        assert facts.inputs[0].shape == (1, 3, 96, 160)
+    assert mcwbuild("verify", "out", cwd=tmp_path).code == 0

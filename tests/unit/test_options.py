@@ -9,6 +9,7 @@ import pytest
 from mcwbuild import options
 from mcwbuild.contract import schemas
 from mcwbuild.contract.errors import InputError
+from stages.rknn.targets import TARGETS
 
 
 @pytest.fixture(autouse=True)
@@ -77,3 +78,8 @@ def test_closed_sets_are_those_of_the_schema() -> None:
     assert sorted(properties["engine"]["enum"]) == sorted(options.ENGINES)
     assert sorted(properties["progress"]["enum"]) == sorted(options.PROGRESS)
     assert sorted(properties["algorithm"]["enum"]) == sorted(options.ALGORITHMS)
+
+
+def test_the_targets_are_those_of_the_rknn_stage() -> None:
+    assert set(options.TARGETS) == {target.platform for target in TARGETS.values()}
+    assert set(options.INT8_ONLY) == {name for name, target in TARGETS.items() if target.fp16}

@@ -63,6 +63,13 @@ def test_the_name_is_the_folders(model: str, expected: str) -> None:
     assert plan.model_name(settings(name="mine"), "from-source", Path(model)) == "mine"
 
 
+def test_a_given_source_names_the_model_itself() -> None:
+    (pt, *_) = plan.run_steps(Path("best.pt"), "m", settings(source="s.yaml"), None, OUT)
+    assert "--name" not in pt.options
+    (pt, *_) = plan.run_steps(Path("best.pt"), "m", settings(), None, OUT)
+    assert pt.options[:2] == ("--name", "m")
+
+
 def test_another_target_than_the_packages_names_both_ways_out() -> None:
     steps = plan.run_steps(Path("best.pt"), "m", settings(), None, OUT)
     plan.check_targets(steps, {OUT / "rknn_package": "rk3588"})
@@ -74,6 +81,8 @@ def test_int8_without_images_is_refused_and_both_is_not() -> None:
     with pytest.raises(InputError, match="needs images for calibration"):
         plan.check_inputs(settings(dtype="int8"), dataset(0, 4))
     plan.check_inputs(settings(dtype="both"), None)
+    with pytest.raises(InputError, match="rv1106 runs INT8 only, which needs images"):
+        plan.check_inputs(settings(target="rk3588,rv1106"), None)
     plan.check_inputs(settings(dtype="int8"), dataset(1, 0))
 
 
