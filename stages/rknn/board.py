@@ -151,7 +151,9 @@ def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Names
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     parser.add_argument("--model", help="the .rknn file; without it the one beside this program")
     parser.add_argument("--conf", type=fraction, default=post["confidence"], help="default %(default)s")
-    parser.add_argument("--iou", type=fraction, default=post["nms"], help="default %(default)s; one-to-one heads need none")
+    parser.add_argument(
+        "--iou", type=fraction, default=post["nms"], help="default %(default)s; one-to-one heads need none"
+    )
     parser.add_argument("--max-detections", type=int, default=post["max_detections"], help="default %(default)s")
     parser.add_argument("--core", default="auto", choices=("auto", "0", "1", "2", "0_1", "0_1_2"), help="NPU cores")
     parser.add_argument("--out", help="folder for the images with boxes drawn")

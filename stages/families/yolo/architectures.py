@@ -57,9 +57,7 @@ ARCHITECTURES = (
     _architecture("YOLO26", r"yolo26([nsmlx]?)-p6", "26/yolo26-p6.yaml"),
 )
 _TYPES = list(dict.fromkeys(one.type for one in ARCHITECTURES))
-_SUPPORTED = (
-    f"Supported are the detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}, as the ultralytics package has them."
-)
+_SUPPORTED = f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}."
 _TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
 
 
