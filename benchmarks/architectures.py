@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from mcwbuild.contract import documents
 from mcwbuild.contract.phases import PHASES
 from mcwbuild.engines.local import LocalEngine
 
@@ -67,45 +68,57 @@ def convert(name: str, checkpoint: Path, data: Path, work: Path) -> dict[str, An
     return result
 
 
-def row(name: str, result: dict[str, Any]) -> str:
-    """One line of the table; a cell has map50_95, and the drop against its gate's limit."""
-    cells = [name]
+def row(name: str, result: dict[str, Any], work: Path) -> str:
+    """One line of the table; a cell has map50_95, and the change against the gate's reference."""
     models = {model["model"].removeprefix(f"{TARGET} "): model for model in result.get("models", [])}
+    cells = [name, str(epochs(work / "packages" / name))]
     for label in ("PT", "ONNX", "FP16", "INT8"):
         model = models.get(label, {})
         value, drop = model.get("map50_95"), model.get("drop_percent")
-        text = "-" if value is None else f"{value:.4f}"
-        if drop is not None:
-            text += f" ({'+' if drop < 0 else '-'}{abs(drop):.2f} %, {model['gate']})"
-        cells.append(text)
+        change = "" if drop is None else f" ({0.0 - drop:+.2f} %, {model['gate']})"
+        cells.append("-" if value is None else f"{value:.4f}{change}")
     return "| " + " | ".join([*cells, str(result["exit"])]) + " |"
 
 
-def table(results: dict[str, dict[str, Any]]) -> str:
+def epochs(package: Path) -> int | str:
+    """How long the network was trained, as its checkpoint says."""
+    source = package / "pt_package" / "training_source.yaml"
+    value = documents.read_yaml(source).value if source.is_file() else {}
+    return value.get("training", {}).get("epochs", "-") if isinstance(value, dict) else "-"
+
+
+def reason(result: dict[str, Any], log: Path) -> str:
+    """Why the run did not pass, in the tool's own words; empty where it did."""
+    if result["exit"] == 0:
+        return ""
+    missed = result.get("missed") or {}
+    said = log.read_text("utf-8", "replace").strip().splitlines() if log.is_file() else []
+    return str(missed.get("found") or (said[-1] if said else "It said nothing."))
+
+
+def table(results: dict[str, dict[str, Any]], work: Path) -> str:
     """The whole document."""
-    reasons = [f"- {name}: {reason}" for name, result in results.items() for reason in failures(result)]
+    reasons = [(name, reason(result, work / f"{name}.run.log")) for name, result in results.items()]
+    failed = [f"- {name}: {text}" for name, text in reasons if text]
     return f"""\
 # Every architecture, the whole way
 
-Each network was trained from scratch for a minute or two on drawn images, at 128 x 128, by Ultralytics' own trainer
+Each network was trained from scratch for a few minutes on drawn images, at 128 x 128, by Ultralytics' own trainer
 (`benchmarks/train_small.py`), and converted with `mcwbuild run --target {TARGET}`. The figures are map50_95 of the one
-evaluator over 128 images that the training did not see; in brackets the change against PyTorch (ONNX) or ONNX (FP16,
-INT8) and the gate's verdict. Written by `python benchmarks/architectures.py`, not by hand. The trainings are too short
-for accuracy; what counts is that each phase keeps what the one before it had.
+evaluator over 128 images that the training did not see; in brackets the change against PyTorch (ONNX) or ONNX (FP16 and
+INT8, on the toolkit's simulator) and the gate's verdict. The trainings are too short for accuracy: what counts is that
+each phase keeps what the one before it had. YOLOv10 and YOLO26 are measured at their one-to-one heads, without NMS.
 
-| network | PyTorch | ONNX | FP16 | INT8 | exit code |
-|---|---|---|---|---|---|
-{chr(10).join(row(name, result) for name, result in results.items())}
+| network | epochs | PyTorch | ONNX | FP16 | INT8 | exit code |
+|---|---|---|---|---|---|---|
+{chr(10).join(row(name, result, work) for name, result in results.items())}
 
-Exit code 0: every gate passed. 3: one failed.
+{chr(10).join(["What did not pass, and why:", "", *failed]) if failed else "Every gate passed."}
 
-{chr(10).join(["Why a gate failed:", "", *reasons]) if reasons else "No gate failed."}
+Made with, and written by:
+
+    python benchmarks/architectures.py
 """
-
-
-def failures(result: dict[str, Any]) -> list[str]:
-    """Why the run failed, in the tool's own words."""
-    return [str(reason) for reason in result.get("reasons", [])]
 
 
 def main() -> None:
@@ -123,7 +136,7 @@ def main() -> None:
             convert(name, train(name, data, work), data, work)
         if (work / f"{name}.json").is_file():
             results[name] = json.loads((work / f"{name}.json").read_text("utf-8"))
-            TABLE.write_text(table(results), "utf-8")
+            TABLE.write_text(table(results, work), "utf-8")
 
 
 if __name__ == "__main__":
