@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import documents
+from mcwbuild.contract import disk, documents
 from mcwbuild.contract.phases import PHASES
 from mcwbuild.engines.local import LocalEngine
 
@@ -130,13 +130,11 @@ def main() -> None:
     work = given.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     data = draw(work)
-    results: dict[str, dict[str, Any]] = {}
-    for name in SMALLEST:
-        if name in given.only:
-            convert(name, train(name, data, work), data, work)
-        if (work / f"{name}.json").is_file():
-            results[name] = json.loads((work / f"{name}.json").read_text("utf-8"))
-            TABLE.write_text(table(results, work), "utf-8")
+    for name in given.only:
+        convert(name, train(name, data, work), data, work)
+        made = {each: work / f"{each}.json" for each in SMALLEST}
+        results = {each: json.loads(file.read_text("utf-8")) for each, file in made.items() if file.is_file()}
+        disk.write_atomic(TABLE, table(results, work).encode())
 
 
 if __name__ == "__main__":
