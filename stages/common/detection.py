@@ -5,7 +5,9 @@ The generated board script is made of this file too: Python 3.8, numpy and OpenC
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -53,17 +55,25 @@ def nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float, 
     return np.array(kept, np.int64)
 
 
+def suppression(head: Mapping[str, Any], iou: float) -> float | None:
+    """`iou`, or None for a one-to-one head (`nms` is false): it gives an object one box, and none is suppressed."""
+    return iou if head.get("nms", True) else None
+
+
 def finish(
     candidates: tuple[np.ndarray, np.ndarray, np.ndarray],
     placement: Placement,
     shape: tuple[int, int],
-    iou: float,
+    iou: float | None,
     max_detections: int,
 ) -> Detections:
     """Detections in the image of `shape` [H, W] from a decoder's (boxes, scores, classes) in input pixels.
 
-    With more than `max_detections` the best scores stay.
+    Where `iou` is None nothing is suppressed. With more than `max_detections` the best scores stay.
     """
     boxes, scores, classes = candidates
-    kept = nms(boxes, scores, classes, iou, max_detections)
+    if iou is None:
+        kept = np.argsort(-scores, kind="stable")[:max_detections]
+    else:
+        kept = nms(boxes, scores, classes, iou, max_detections)
     return Detections(boxes_to_image(boxes[kept], placement, shape), scores[kept], classes[kept])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -14,7 +14,7 @@ from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.performance import Check
 from stages.common import images as pictures
 from stages.common import metrics
-from stages.common.detection import Detections, finish
+from stages.common.detection import Detections, finish, suppression
 from stages.common.ground_truth import Labels, data_error
 from stages.common.timing import Timer
 
@@ -43,13 +43,20 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """Thresholds: `confidence` as deployed, IoU and limit for evaluation and deployment alike."""
+    """Thresholds: `confidence` as deployed, IoU and limit for evaluation and deployment alike.
+
+    `iou` is None where nothing is to be suppressed.
+    """
 
     confidence: float
-    iou: float
+    iou: float | None
     max_detections: int
     threads: int
     warmup: int = WARMUP_RUNS
+
+    def of(self, head: Mapping[str, Any]) -> Settings:
+        """These settings as the evaluator applies them to the outputs of `head`."""
+        return self if self.iou is None else replace(self, iou=suppression(head, self.iou))
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def make(request: Request, bench: Bench) -> Made:
             request.images.images,
             request.images.labels,
             request.contract,
-            request.settings,
+            request.settings.of(head),
             step.progress,
         )
         step.result = summary(found)

@@ -33,7 +33,7 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     shapes = [list(output.shape) for output in runner.run(runner.feed(next(images.prepared(contract, 1))))]
     decode = partial(_decode, request.family, head)
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
-        found = evaluate(runner, decode, images.images, images.labels, contract, settings, step.progress)
+        found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
         step.result = summary(found)
     checks = _checks(shapes, output_shapes(head, size), found)
     return performance.record(

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from stages.common.detection import Detections, finish
+from stages.common.detection import Detections, finish, suppression
 from stages.common.images import prepare, read
 from stages.families.yolo.decode import decode
 from stages.rknn.npu import COMPATIBLE, DONE, INPUT, Stop, check_chip, check_model, infer, open_runtime
@@ -61,7 +61,8 @@ def detect(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Nam
     inferred = time.perf_counter()
     shape = image.shape[0], image.shape[1]
     candidates = decode(outputs, data["head"], args.conf)
-    found = finish(candidates, placement, shape, args.iou, args.max_detections)
+    iou = suppression(data["head"], args.iou)
+    found = finish(candidates, placement, shape, iou, args.max_detections)
     end = time.perf_counter()
     times = (ready - start) * 1e3, (inferred - ready) * 1e3, (end - inferred) * 1e3
     if args.out:
@@ -150,7 +151,9 @@ def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Names
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     parser.add_argument("--model", help="the .rknn file; without it the one beside this program")
     parser.add_argument("--conf", type=fraction, default=post["confidence"], help="default %(default)s")
-    parser.add_argument("--iou", type=fraction, default=post["nms"], help="default %(default)s")
+    parser.add_argument(
+        "--iou", type=fraction, default=post["nms"], help="default %(default)s; one-to-one heads need none"
+    )
     parser.add_argument("--max-detections", type=int, default=post["max_detections"], help="default %(default)s")
     parser.add_argument("--core", default="auto", choices=("auto", "0", "1", "2", "0_1", "0_1_2"), help="NPU cores")
     parser.add_argument("--out", help="folder for the images with boxes drawn")

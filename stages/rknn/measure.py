@@ -54,7 +54,7 @@ def accuracy(
         images,
         labels,
         job.contract,
-        evaluate.Settings(job.confidence, job.iou, job.max_detections, job.threads),
+        evaluate.Settings(job.confidence, job.iou, job.max_detections, job.threads).of(job.head),
         on_progress,
     )
 

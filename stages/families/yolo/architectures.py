@@ -21,34 +21,43 @@ TASKS = {
 class Architecture:
     """One architecture: its name, the library's own YAML below `cfg/models`, the tasks that are supported.
 
-    `stem` matches the name of the YAML that a checkpoint was made from, its scale as the first group.
+    `stem` matches the name of the YAML that a checkpoint was made from, its size as the first group, if
+    it has sizes; `sizes` are their letters. A `{size}` in `stock` stands where each size has its own YAML.
     """
 
     type: str
     stem: re.Pattern[str]
     stock: str
-    scales: str
-    tasks: tuple[str, ...] = ()
-    head: str = "yolo_dfl"
+    sizes: str
+    tasks: tuple[str, ...] = ("detect",)
 
 
-def _architecture(kind: str, stem: str, stock: str, scales: str = "nsmlx", tasks: tuple[str, ...] = ()) -> Architecture:
-    return Architecture(kind, re.compile(stem), stock, scales, tasks)
+def _architecture(kind: str, stem: str, stock: str, sizes: str = "nsmlx") -> Architecture:
+    return Architecture(kind, re.compile(stem), stock, sizes)
 
 
-# The order does not matter: no two patterns match the same stem.
+# The order does not matter: no two patterns match the same stem. Ultralytics' own checkpoints of its forerunners end
+# in `u` (their anchors are gone), and `yolov5n6` is the old name of `yolov5n-p6`.
 ARCHITECTURES = (
-    _architecture("YOLOv3", r"yolov3(?:-tiny|-spp)?u?", "v3/yolov3.yaml", ""),
-    _architecture("YOLOv5u", r"yolov5([nsmlx]?)6?u?(?:-p6)?", "v5/yolov5.yaml"),
+    _architecture("YOLOv3", r"yolov3u?", "v3/yolov3.yaml", ""),
+    _architecture("YOLOv3", r"yolov3-tinyu?", "v3/yolov3-tiny.yaml", ""),
+    _architecture("YOLOv3", r"yolov3-sppu?", "v3/yolov3-spp.yaml", ""),
+    _architecture("YOLOv5u", r"yolov5([nsmlx]?)u?", "v5/yolov5.yaml"),
+    _architecture("YOLOv5u", r"yolov5([nsmlx]?)(?:6|-p6)u?", "v5/yolov5-p6.yaml"),
     _architecture("YOLOv6", r"yolov6([nsmlx]?)", "v6/yolov6.yaml"),
-    _architecture("YOLOv8", r"yolov8([nsmlx]?)", "v8/yolov8.yaml", tasks=("detect",)),
-    _architecture("YOLOv9", r"yolov9([tsmce]?)", "v9/yolov9{scale}.yaml", "tsmce"),
-    _architecture("YOLOv10", r"yolov10([nsmblx]?)", "v10/yolov10{scale}.yaml", "nsmblx"),
-    _architecture("YOLO11", r"yolo11([nsmlx]?)", "11/yolo11.yaml", tasks=("detect",)),
+    _architecture("YOLOv8", r"yolov8([nsmlx]?)", "v8/yolov8.yaml"),
+    _architecture("YOLOv8", r"yolov8([nsmlx]?)-p2", "v8/yolov8-p2.yaml"),
+    _architecture("YOLOv8", r"yolov8([nsmlx]?)(?:6|-p6)", "v8/yolov8-p6.yaml"),
+    _architecture("YOLOv9", r"yolov9([tsmce])", "v9/yolov9{size}.yaml", "tsmce"),
+    _architecture("YOLOv10", r"yolov10([nsmblx])", "v10/yolov10{size}.yaml", "nsmblx"),
+    _architecture("YOLO11", r"yolo11([nsmlx]?)", "11/yolo11.yaml"),
     _architecture("YOLO12", r"yolo12([nsmlx]?)", "12/yolo12.yaml"),
     _architecture("YOLO26", r"yolo26([nsmlx]?)", "26/yolo26.yaml"),
+    _architecture("YOLO26", r"yolo26([nsmlx]?)-p2", "26/yolo26-p2.yaml"),
+    _architecture("YOLO26", r"yolo26([nsmlx]?)-p6", "26/yolo26-p6.yaml"),
 )
-_SUPPORTED = "Supported are the detection models YOLOv8 and YOLO11, in their stock form."
+_TYPES = list(dict.fromkeys(one.type for one in ARCHITECTURES))
+_SUPPORTED = f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}."
 _TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
 
 
@@ -74,7 +83,7 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
     label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
     if checkpoint.task not in TASKS:
         raise _unsupported(checkpoint, f"Its task is {ascii(checkpoint.task)[:40]} ({label}).")
-    if found is None or found.tasks == () or not kind.endswith((".DetectionModel", "Model")):
+    if found is None or not kind.endswith((".DetectionModel", "Model")):
         raise _unsupported(checkpoint, f"Its architecture is {label} ({TASKS[checkpoint.task]}).")
     if checkpoint.task not in found.tasks:
         raise _unsupported(checkpoint, f"Its task is {TASKS[checkpoint.task]} ({label}).")
@@ -83,14 +92,19 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
     return found
 
 
-def scale_of(checkpoint: Checkpoint, architecture: Architecture) -> str:
-    """The letter of the network's size. Raises InputError where the checkpoint names none that exists."""
-    match = architecture.stem.fullmatch(stem(checkpoint))
-    named = match.group(1) if match and match.groups() else ""
-    scale = checkpoint.yaml.get("scale") or named or architecture.scales[:1]  # as the library does
-    if not isinstance(scale, str) or len(scale) != 1 or scale not in architecture.scales:
-        raise _unsupported(checkpoint, f"{architecture.type} has no size {ascii(scale)[:40]}.")
-    return scale
+def size_of(checkpoint: Checkpoint, architecture: Architecture) -> str:
+    """The letter of the network's size, empty where the architecture has one size only.
+
+    Raises InputError where the checkpoint names none that exists.
+    """
+    if not architecture.sizes:
+        return ""
+    match = architecture.stem.fullmatch(_TASK_SUFFIX.sub("", stem(checkpoint)))
+    named = match.group(1) if match else ""
+    size = checkpoint.yaml.get("scale") or named or architecture.sizes[:1]  # as the library does
+    if not isinstance(size, str) or len(size) != 1 or size not in architecture.sizes:
+        raise _unsupported(checkpoint, f"{architecture.type} has no size {ascii(size)[:40]}.")
+    return size
 
 
 def _by_class(kind: str) -> str:

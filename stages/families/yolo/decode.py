@@ -1,4 +1,4 @@
-"""Decoding of the YOLOv8 / YOLO11 detection head, cut at its convolutions.
+"""Decoding of the detection head of Ultralytics' YOLOs, cut at its convolutions.
 
 The generated board script is made of this file too: Python 3.8 and numpy only.
 """
@@ -23,7 +23,8 @@ def decode(
     (`multi_label=True`), in evaluation and on the board alike: one behaviour. It hardly matters: map50_95
     of examples/shapes is 0.7661 so, and 0.7662 with each cell's best class alone.
     Distances are decoded for the cells that stay only (distribution focal loss, Li et al. 2020,
-    arXiv:2006.04388: the expectation of a softmax over `reg_max` bins, in units of the stride).
+    arXiv:2006.04388: the expectation of a softmax over `reg_max` bins, in units of the stride). With
+    one bin, as in YOLO26, the output is the distance itself.
     """
     cells = [
         _cells(outputs[2 * index], outputs[2 * index + 1], stride, confidence)
@@ -48,9 +49,15 @@ def _cells(
 
 def _boxes(logits: np.ndarray, centres: np.ndarray, strides: np.ndarray) -> np.ndarray:
     """[n, 4] x1 y1 x2 y2 in input pixels from [4, reg_max, n] logits of the cells' left, top, right, bottom."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    bins = np.arange(logits.shape[1], dtype=np.float32)
-    distances = np.einsum("sbn,b->sn", powers, bins) / powers.sum(axis=1)
+    distances = logits[:, 0] if logits.shape[1] == 1 else _expectations(logits)
     corners = np.concatenate([centres - distances[:2], centres + distances[2:]]) * strides
     boxes: np.ndarray = corners.T
     return boxes
+
+
+def _expectations(logits: np.ndarray) -> np.ndarray:
+    """[4, n] expected bins of the softmax over [4, reg_max, n]."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    bins = np.arange(logits.shape[1], dtype=np.float32)
+    found: np.ndarray = np.einsum("sbn,b->sn", powers, bins) / powers.sum(axis=1)
+    return found

@@ -10,7 +10,7 @@ from typing import Any
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import text_problems
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.architectures import TASKS, architecture_of, scale_of, stem
+from stages.families.yolo.architectures import TASKS, architecture_of, size_of, stem
 
 MAX_CLASSES = 1000
 PAD = 114  # grey level of Ultralytics' LetterBox (ultralytics/data/augment.py)
@@ -147,7 +147,7 @@ def _references(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": {"data": arguments.get("data")},
         "architecture": {
             "file": stem(checkpoint) + ".yaml",
-            "scale": scale_of(checkpoint, architecture),
+            "scale": size_of(checkpoint, architecture) or None,
             "parameters": parameters(checkpoint),
             "strides": list(checkpoint.stride),
         },

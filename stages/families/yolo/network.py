@@ -19,7 +19,7 @@ import numpy as np
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.architectures import architecture_of, scale_of
+from stages.families.yolo.architectures import architecture_of, size_of
 from stages.families.yolo.description import class_names
 
 if TYPE_CHECKING:
@@ -73,16 +73,16 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
 
 
 def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The library's own YAML for the checkpoint's architecture, with its scale."""
+    """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
     architecture = architecture_of(checkpoint)
-    scale = scale_of(checkpoint, architecture)
+    size = size_of(checkpoint, architecture)
     quiet_ultralytics()
     import ultralytics
     from ultralytics.utils import YAML
 
-    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(scale=scale)
+    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(size=size)
     stock: dict[str, Any] = YAML.load(file)
-    return {**stock, "scale": scale, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
+    return {**stock, "scale": size, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
 
 
 def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:
@@ -91,15 +91,19 @@ def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:
     for key in sorted((stock.keys() | found.keys()) - _FREE_KEYS):
         if _listed(found.get(key)) != _listed(stock.get(key)):
             raise _custom(checkpoint, f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML.")
-    scale = stock["scale"]
-    if "scales" in found:
-        theirs = found["scales"].get(scale) if isinstance(found["scales"], dict) else None
-    else:
-        theirs = [found.get("depth_multiple"), found.get("width_multiple"), stock["scales"][scale][2]]
-    if _listed(theirs) != _listed(stock["scales"][scale]):
-        raise _custom(checkpoint, f"Its scale `{scale}` is not that of the library's own YAML.")
+    size = stock["scale"]
+    if _scaling(found, stock, size) != _scaling(stock, stock, size):
+        raise _custom(checkpoint, f"Its scale{f' `{size}`' if size else ''} is not that of the library's own YAML.")
     if found.get("channels", found.get("ch", 3)) != 3:
         raise _custom(checkpoint, "Its images do not have three channels.")
+
+
+def _scaling(found: dict[str, Any], stock: dict[str, Any], size: str) -> Any:
+    """[depth, width, most channels] that `found` asks for; the last is None where the architecture has no limit."""
+    if found.get("scales"):
+        return _listed(found["scales"].get(size)) if isinstance(found["scales"], dict) else None
+    limit = stock["scales"][size][2] if stock.get("scales") else None  # YAMLs without scales are older than the limit
+    return [found.get("depth_multiple", 1.0), found.get("width_multiple", 1.0), limit]
 
 
 def _listed(value: Any) -> Any:
@@ -113,7 +117,7 @@ def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
     own = network.state_dict()
     missing, more = own.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - own.keys()
     if missing or more:
-        if missing and all(".bn." in name for name in missing):
+        if missing and not any(".bn." in name for name in checkpoint.tensors):
             raise InputError(
                 f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
                 f"The weight {min(missing)} is missing.",
@@ -168,29 +172,33 @@ def cut(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any]]:
 
     The cut network takes float32 [1, 3, H, W] in 0..1 and returns, for each stride in order, the
     distance logits [1, 4 * reg_max, h, w] and the class scores after the sigmoid [1, nc, h, w].
+    Of two heads (YOLOv10, YOLO26) the one-to-one head stays, whose boxes need no suppression
+    (Wang et al. 2024, arXiv:2405.14458): what Ultralytics runs with `nms=False`.
     """
     import torch
 
     class Cut(torch.nn.Module):  # type: ignore[misc,unused-ignore]  # torch is not where the types are checked
         """Everything up to the head's last convolutions. The layers are run as BaseModel._predict_once does."""
 
-        def __init__(self, layers: Any, save: list[int]) -> None:
+        def __init__(self, layers: Any, save: list[int], boxes: torch.nn.Module, scores: torch.nn.Module) -> None:
             super().__init__()
-            self.layers, self.save = layers, frozenset(save)
+            self.layers, self.save, self.features = layers[:-1], frozenset(save), layers[-1].f
+            self.boxes, self.scores = boxes, scores
 
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
             kept: list[Any] = []
-            for layer in list(self.layers)[:-1]:
-                x = layer(_inputs(layer, x, kept))
+            for layer in self.layers:
+                x = layer(_inputs(layer.f, x, kept))
                 kept.append(x if layer.i in self.save else None)
-            head = self.layers[-1]
             outputs: list[torch.Tensor] = []
-            for feature, boxes, scores in zip(_inputs(head, x, kept), head.cv2, head.cv3, strict=True):
+            for feature, boxes, scores in zip(_inputs(self.features, x, kept), self.boxes, self.scores, strict=True):
                 outputs += [boxes(feature), scores(feature).sigmoid()]
             return tuple(outputs)
 
     model: Any = network
     head = model.model[-1]
+    one_to_one = getattr(head, "one2one_cv2", None) is not None
+    parts = head.one2one if one_to_one else head.one2many
     strides = [int(stride) for stride in head.stride.tolist()]
     described = {
         "family": "yolo_dfl",
@@ -199,12 +207,13 @@ def cut(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any]]:
         "num_classes": int(head.nc),
         "outputs": [f"{part}_{stride}" for stride in strides for part in ("boxes", "scores")],
         "score_activation": "sigmoid",
+        **({"nms": False} if one_to_one else {}),
     }
-    return Cut(model.model, list(model.save)).eval(), described
+    return Cut(model.model, list(model.save), parts["box_head"], parts["cls_head"]).eval(), described
 
 
-def _inputs(layer: Any, x: Any, kept: list[Any]) -> Any:
-    """What `layer` takes: the output before it (-1), or those of the layers that it names."""
-    if layer.f == -1:
+def _inputs(sources: Any, x: Any, kept: list[Any]) -> Any:
+    """What a layer takes: the output before it (-1), or those of the layers that `sources` names."""
+    if sources == -1:
         return x
-    return kept[layer.f] if isinstance(layer.f, int) else [x if index == -1 else kept[index] for index in layer.f]
+    return kept[sources] if isinstance(sources, int) else [x if index == -1 else kept[index] for index in sources]

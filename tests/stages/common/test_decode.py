@@ -87,3 +87,30 @@ def test_one_class_and_another_number_of_bins() -> None:
     head = {**HEAD, "num_classes": 1, "reg_max": 4}
     given = outputs(9, head)
     assert len(decode(given, head, 0.5)[0]) == len(dense(given, head, 0.5))
+
+
+@pytest.mark.parametrize("strides", [[16, 32], [8, 16, 32, 64], [4, 8, 16, 32]])
+@pytest.mark.parametrize("reg_max", [16, 1])
+def test_two_and_four_scales_and_plain_distances(strides: list[int], reg_max: int) -> None:
+    head = {**HEAD, "strides": strides, "reg_max": reg_max}
+    given = [
+        np.random.default_rng(index).random(shape).astype(np.float32) * (1 if index % 2 else 5)
+        for index, shape in enumerate(output_shapes(head, [128, 192]))
+    ]
+    boxes, scores, classes = decode(given, head, 0.6)
+    expected = dense(given, head, 0.6) if reg_max > 1 else plain(given, head, 0.6)
+    found = dict(zip(zip(scores.tolist(), classes.tolist(), strict=True), boxes, strict=True))
+    assert found.keys() == expected.keys()
+    assert all(np.allclose(found[key], box, atol=1e-3) for key, box in expected.items())
+
+
+def plain(given: list[np.ndarray], head: dict, confidence: float) -> dict[tuple[float, int], list[float]]:
+    """The box of every candidate where the outputs are the distances themselves."""
+    found = {}
+    for index, stride in enumerate(head["strides"]):
+        sides, scores = given[2 * index][0], given[2 * index + 1][0]
+        for label, y, x in np.argwhere(scores > np.float32(confidence)):
+            left, top, right, bottom = sides[:, y, x].tolist()
+            box = (x + 0.5 - left, y + 0.5 - top, x + 0.5 + right, y + 0.5 + bottom)
+            found[float(scores[label, y, x]), int(label)] = [float(side * stride) for side in box]
+    return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stages.common.detection import Detections, finish, nms
+from stages.common.detection import Detections, finish, nms, suppression
 from stages.common.images import Placement
 
 BOX = st.tuples(*[st.integers(0, 24)] * 2, *[st.integers(0, 16)] * 2)
@@ -83,3 +84,19 @@ def test_nothing_comes_of_nothing() -> None:
 def test_above_is_strict() -> None:
     found = Detections(np.zeros((2, 4), np.float32), np.array([0.5, 0.25], np.float32), np.zeros(2, np.int64))
     assert found.above(0.25).scores.tolist() == [0.5]
+
+
+def test_without_suppression_the_best_scores_stay_although_they_overlap() -> None:
+    boxes = np.tile(np.array([[8, 8, 24, 24]], np.float32), (5, 1))
+    scores = np.array([0.2, 0.9, 0.5, 0.7, 0.9], np.float32)
+    classes = np.array([0, 0, 0, 1, 2], np.int64)
+    assert finish((boxes, scores, classes), WHOLE, (64, 64), 0.7, 300).classes.tolist() == [0, 2, 1]
+    found = finish((boxes, scores, classes), WHOLE, (64, 64), None, 4)
+    assert found.scores.tolist() == pytest.approx([0.9, 0.9, 0.7, 0.5])
+    assert found.classes.tolist() == [0, 2, 1, 0]
+    assert found.boxes.tolist() == [[8, 8, 24, 24]] * 4
+
+
+@pytest.mark.parametrize(("head", "expected"), [({}, 0.6), ({"nms": True}, 0.6), ({"nms": False}, None)])
+def test_only_a_one_to_one_head_is_not_suppressed(head: dict, expected: float | None) -> None:
+    assert suppression(head, 0.6) == expected

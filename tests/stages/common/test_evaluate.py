@@ -191,3 +191,16 @@ def test_places_are_spread_evenly() -> None:
 
 def test_generated_images_have_the_inputs_size() -> None:
     assert [image.shape for image in generated([64, 96], 2)] == [(64, 96, 3)] * 2
+
+
+def test_the_detections_of_a_one_to_one_head_are_not_suppressed() -> None:
+    class Twice(Finder):
+        """Finds everything twice."""
+
+        def run(self, feed: np.ndarray) -> list[np.ndarray]:
+            return [np.concatenate([super().run(feed)[0]] * 2)]
+
+    picture = [np.full((64, 96, 3), 230, np.uint8)]
+    for head, count in (({}, 1), ({"nms": False}, 2)):
+        found = evaluate(Twice(), decode, picture, None, CONTRACT, SETTINGS.of(head))
+        assert [len(one.scores) for one in found.detections] == [count]

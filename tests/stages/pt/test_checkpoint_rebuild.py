@@ -21,31 +21,9 @@ quiet_ultralytics()
 
 import torch  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
-from ultralytics.nn.tasks import DetectionModel, load_checkpoint, yaml_model_load  # noqa: E402
+from ultralytics.nn.tasks import load_checkpoint, yaml_model_load  # noqa: E402
 
-torch.set_num_threads(1)  # several threads wait for each other on a busy machine: 2 s instead of 0.2 s a network
-NAMES = ("first name", "größer", "third")
-
-
-def network(architecture: str | dict[str, Any], names: tuple[str, ...] = NAMES) -> DetectionModel:
-    """A detector with random weights whose batch norms have seen noise."""
-    torch.manual_seed(7)
-    model = DetectionModel(architecture, ch=3, nc=len(names), verbose=False)
-    model.names = dict(enumerate(names))
-    model.train()
-    with torch.no_grad():
-        model(torch.rand(2, 3, 128, 128))
-    return model
-
-
-def saved(folder: Path, model: torch.nn.Module, imgsz: int | list[int] = 640, **more: Any) -> Path:
-    """The file that Ultralytics' trainer would write of the model."""
-    path = folder / "best.pt"
-    arguments = {"imgsz": imgsz, "task": "detect", "data": "data.yaml", "epochs": 3}
-    model.args = arguments
-    whole = {"epoch": -1, "model": None, "ema": deepcopy(model).half(), "train_args": arguments, "version": "8.4.190"}
-    torch.save({**whole, "date": "2026-11-22T10:00:00", "train_metrics": {"fitness": 0.5}, **more}, path)
-    return path
+from tests.support.detectors import NAMES, network, saved  # noqa: E402
 
 
 @pytest.mark.parametrize(
@@ -121,13 +99,8 @@ OTHERS = [
     ("yolov8n-cls", "classification", "YOLOv8"),
     ("yolov8n-pose", "pose", "YOLOv8"),
     ("yolov8n-obb", "oriented_detection", "YOLOv8"),
-    ("yolov5n", "YOLOv5u", "object_detection"),
-    ("yolov6n", "YOLOv6", "object_detection"),
-    ("yolov10n", "YOLOv10", "object_detection"),
-    ("yolo12n", "YOLO12", "object_detection"),
-    ("yolo26n", "YOLO26", "object_detection"),
-    ("yolov3-tiny", "YOLOv3", "object_detection"),
-    ("yolov8n-p2", "yolov8n-p2", "object_detection"),
+    ("yolo26n-pose", "pose", "YOLO26"),
+    ("yolov8n-ghost", "yolov8n-ghost", "object_detection"),
 ]
 
 

@@ -36,6 +36,25 @@ def test_detections_are_the_evaluators_own_to_the_last_bit(board: Board, seed: i
     assert [entry["box"] for entry in found["detections"]] == expected.boxes.tolist()
 
 
+def test_a_one_to_one_head_is_decoded_without_bins_and_without_suppression(tmp_path: Path) -> None:
+    head = {**HEAD, "reg_max": 1, "nms": False}
+    arrays = [array if index % 2 else np.abs(array[:, :4]) for index, array in enumerate(outputs())]
+    board = Board.make(tmp_path, head=head, shapes=[list(array.shape) for array in arrays])
+    board.record(arrays)
+    path = board.image()
+    done = board.run(path, "--json", "--iou", "0.1")
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads(done.stdout)["images"]
+    image = images.read(path)
+    _, placement = images.prepare(image, contract())
+    candidates = decode(arrays, head, 0.25)
+    expected = finish(candidates, placement, image.shape[:2], None, 300)
+    suppressed = finish(candidates, placement, image.shape[:2], 0.1, 300)
+    assert len(expected.scores) == len(candidates[1]) > len(suppressed.scores)
+    assert [entry["score"] for entry in found["detections"]] == expected.scores.tolist()
+    assert [entry["box"] for entry in found["detections"]] == expected.boxes.tolist()
+
+
 @pytest.mark.parametrize("colours", ["RGB", "BGR"])
 def test_the_runtime_is_given_bytes_in_the_contracts_colour_order(tmp_path: Path, colours: str) -> None:
     board = Board.make(tmp_path, contract=contract(colours=colours))
