@@ -26,7 +26,6 @@ HEAD = {"family": "yolo_dfl", "strides": list(STRIDES), "reg_max": BINS, "num_cl
 CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.7, 300
 OBJECTS, JUDGED = (6, 30, 100, 300), 30
 NEIGHBOURS = [(row, column) for row in (0, 1) for column in (-1, 0, 1)]
-CALLS = 20  # in a row, for one counted figure
 Found = tuple[np.ndarray, np.ndarray, np.ndarray]  # boxes [n, 4], scores [n], classes [n]
 
 
@@ -122,8 +121,8 @@ def rows(args: argparse.Namespace) -> list[sides.Row]:
         outputs = drawn(objects)
         check(outputs)
         times = sides.alternate(
-            sides.calls(lambda given=outputs: ours(given), CALLS),  # type: ignore[misc]
-            sides.calls(lambda given=outputs: softmax_first(given), CALLS),  # type: ignore[misc]
+            sides.calls(lambda given=outputs: ours(given)),  # type: ignore[misc]
+            sides.calls(lambda given=outputs: softmax_first(given)),  # type: ignore[misc]
             args.rounds,
         )
         goal = sides.Goal("speed", 10.0 if objects == JUDGED else None)

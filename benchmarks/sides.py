@@ -9,12 +9,14 @@ import os
 import statistics
 import subprocess
 import time
+import timeit
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[1]
+_SPAN = 0.1  # seconds of one counted figure, for work inside this process
 Timed = Callable[[], float]  # does the work once and returns its seconds
 Seconds = tuple[float, ...]
 
@@ -88,8 +90,12 @@ def alternate(ours: Timed, other: Timed, rounds: int) -> tuple[Seconds, Seconds]
     return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
 
 
-def calls(function: Callable[[], object], count: int) -> Timed:
-    """Times `count` calls of `function` in this process; gives the seconds of one. The collector waits, as in timeit."""
+def calls(function: Callable[[], object]) -> Timed:
+    """Times calls of `function` in this process; gives the seconds of one. The garbage collector waits, as in timeit.
+
+    As many calls as take `_SPAN`: on a busy machine a quick side would else fall between two of its interruptions.
+    """
+    count = max(1, round(_SPAN / max(min(timeit.repeat(function, number=1, repeat=5)), 1e-9)))
 
     def run() -> float:
         gc.disable()

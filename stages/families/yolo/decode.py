@@ -49,7 +49,7 @@ def _candidates(logits: np.ndarray, scores: np.ndarray, stride: int, confidence:
     present = np.flatnonzero(above.any(axis=1))
     above = above.take(present, axis=0)
     kept = np.flatnonzero(above.any(axis=0))
-    row, cell = np.nonzero(above.take(kept, axis=1))
+    row, cell = np.divmod(np.flatnonzero(above.take(kept, axis=1)), max(len(kept), 1))
     classes = present.take(row)
     y, x = np.divmod(kept, scores.shape[3])
     centres = np.array([x, y], np.float32) + np.float32(0.5)
