@@ -13,6 +13,9 @@ import numpy as np
 
 from stages.common.images import Placement, boxes_to_image
 
+_BLOCK = 128  # boxes judged at once: fewer cost more calls, more cost pairs that an earlier box settles
+_BETTER = ~np.tri(_BLOCK, dtype=bool)  # [a, b]: a comes before b
+
 
 @dataclass(frozen=True)
 class Detections:
@@ -38,21 +41,40 @@ def nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float, 
     Of equal scores the first stays. boxes [n, 4] x1 y1 x2 y2, scores [n], classes [n].
     """
     order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = boxes[order].T
-    label = classes[order].astype(np.float32)
-    # A class is a third side from `class` to `class + 1`: boxes of two classes share no volume.
-    low, high = np.stack([x1, y1, label]), np.stack([x2, y2, label + 1])
-    volumes = (high - low).prod(axis=0)
-    kept: list[int] = []
-    while len(order) and len(kept) < max_detections:
-        kept.append(order[0])
-        sides = np.minimum(high[:, :1], high) - np.maximum(low[:, :1], low)
-        shared = np.maximum(sides, 0, out=sides).prod(axis=0)
-        # Compared without a division: two empty boxes share nothing and both stay.
-        stay = np.flatnonzero(shared[1:] <= iou * (volumes[0] + volumes[1:] - shared[1:])) + 1
-        order, volumes = order.take(stay), volumes.take(stay)
-        low, high = low.take(stay, axis=1), high.take(stay, axis=1)
-    return np.array(kept, np.int64)
+    kept = order[:0]
+    for start in range(0, len(order), _BLOCK):
+        weaker = order[start : start + _BLOCK]
+        ranked = np.concatenate([kept, weaker])
+        over = _overlaps(boxes.take(ranked, axis=0), classes.take(ranked), len(weaker), iou)
+        alive = np.ones(len(ranked), bool)
+        # Each round settles those whose rivals are settled; what does not change any more is the greedy result
+        # (Cluster-NMS, Zheng et al. 2021, arXiv:2005.03572, section III-D).
+        while True:
+            stay = ~over[alive].any(axis=0)
+            if np.array_equal(stay, alive[len(kept) :]):
+                break
+            alive[len(kept) :] = stay
+        kept = ranked[alive]
+        if len(kept) >= max_detections:
+            break
+    return kept[:max_detections]
+
+
+def _overlaps(boxes: np.ndarray, classes: np.ndarray, last: int, iou: float) -> np.ndarray:
+    """bool [n, last]: which of the boxes [n, 4], best first, drives out which of the `last` ones if it stays itself."""
+    corners = np.ascontiguousarray(boxes.T)[:, :, None]
+    low, high = corners[:2], corners[2:]
+    weak = slice(len(boxes) - last, None)
+    sides = np.minimum(high, high[:, weak].transpose(0, 2, 1))
+    sides -= np.maximum(low, low[:, weak].transpose(0, 2, 1))
+    width, height = np.maximum(sides, 0, out=sides)
+    shared = np.multiply(width, height, out=width)
+    areas = (high - low).prod(axis=0)
+    # Compared without a division: two empty boxes share nothing and both stay.
+    over: np.ndarray = shared > iou * (areas + areas[weak].T - shared)
+    over &= classes[:, None] == classes[weak]
+    over[weak] &= _BETTER[:last, :last]
+    return over
 
 
 def suppression(head: Mapping[str, Any], iou: float) -> float | None:

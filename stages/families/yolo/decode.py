@@ -26,25 +26,36 @@ def decode(
     arXiv:2006.04388: the expectation of a softmax over `reg_max` bins, in units of the stride). With
     one bin, as in YOLO26, the output is the distance itself.
     """
-    cells = [
-        _cells(outputs[2 * index], outputs[2 * index + 1], stride, confidence)
+    scales = [
+        _candidates(outputs[2 * index], outputs[2 * index + 1], stride, confidence)
         for index, stride in enumerate(head["strides"])
     ]
-    logits, places, strides, scores = (np.concatenate([cell[part] for cell in cells], axis=-1) for part in range(4))
-    boxes = _boxes(logits.reshape(4, head["reg_max"], -1), places, strides)
-    classes, cell = np.nonzero(scores > confidence)
-    return boxes[cell], scores[classes, cell], classes
+    logits, centres, strides = (np.concatenate([scale[part] for scale in scales], axis=-1) for part in range(3))
+    scores, classes = (np.concatenate([scale[part] for scale in scales]) for part in (3, 4))
+    boxes = _boxes(logits.reshape(4, head["reg_max"], -1), centres, strides)
+    first = np.cumsum([0] + [len(scale[2]) for scale in scales])
+    cell = np.concatenate([scale[5] + first[index] for index, scale in enumerate(scales)])
+    return boxes.take(cell, axis=0), scores, classes
 
 
-def _cells(
-    logits: np.ndarray, scores: np.ndarray, stride: int, confidence: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """One scale's cells with a score above `confidence`: logits, centres x y in cells, strides, scores; [..., n]."""
+def _candidates(logits: np.ndarray, scores: np.ndarray, stride: int, confidence: float) -> tuple[np.ndarray, ...]:
+    """One scale's cells and candidates above `confidence`.
+
+    Of its n cells: logits [4 * reg_max, n], centres x y in cells [2, n], strides [n];
+    of its m candidates: scores, classes, and which of the cells it is, [m] each.
+    """
     flat = scores.reshape(scores.shape[1], -1)
-    kept = np.flatnonzero((flat > confidence).any(axis=0))
+    above = flat > confidence
+    # An image holds few of many classes: columns, which are slow to search, are searched in their rows only.
+    present = np.flatnonzero(above.any(axis=1))
+    above = above.take(present, axis=0)
+    kept = np.flatnonzero(above.any(axis=0))
+    row, cell = np.divmod(np.flatnonzero(above.take(kept, axis=1)), max(len(kept), 1))
+    classes = present.take(row)
     y, x = np.divmod(kept, scores.shape[3])
-    centres = np.stack([x, y]).astype(np.float32) + np.float32(0.5)
-    return logits.reshape(logits.shape[1], -1)[:, kept], centres, np.full(len(kept), stride, np.float32), flat[:, kept]
+    centres = np.array([x, y], np.float32) + np.float32(0.5)
+    near = logits.reshape(logits.shape[1], -1).take(kept, axis=1)
+    return near, centres, np.full(len(kept), stride, np.float32), flat[classes, kept.take(cell)], classes, cell
 
 
 def _boxes(logits: np.ndarray, centres: np.ndarray, strides: np.ndarray) -> np.ndarray:
