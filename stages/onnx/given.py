@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import onnx
 from google.protobuf.message import DecodeError
+
+import onnx
 from mcwbuild.contract import disk
 from mcwbuild.contract.artefacts import OnnxFacts, read_onnx
 from mcwbuild.contract.errors import InputError, Problem, StageFailed
+from stages.families.shapes import output_shapes
 from stages.onnx import head as heads
 from stages.onnx.head import Head
 from stages.onnx.walk import Graph, graph_of, measured
@@ -167,7 +169,7 @@ def cut(given: Given) -> bytes:
 def _model(graph: Graph, given: Given, nodes: list[Any]) -> bytes:
     """A model of `nodes` with the weights that they use."""
     used = {name for node in nodes for name in node.input}
-    shapes = [shape for pair in given.head.shapes for shape in pair]
+    described = given.head.described()
     of_float = onnx.TensorProto.FLOAT
     made = onnx.helper.make_graph(
         nodes,
@@ -175,7 +177,7 @@ def _model(graph: Graph, given: Given, nodes: list[Any]) -> bytes:
         [onnx.helper.make_tensor_value_info(INPUT, of_float, [1, given.channels, *given.size])],
         [
             onnx.helper.make_tensor_value_info(name, of_float, shape)
-            for name, shape in zip(given.head.described()["outputs"], shapes, strict=True)
+            for name, shape in zip(described["outputs"], output_shapes(described, given.size), strict=True)
         ],
         [weight for weight in graph.model.graph.initializer if weight.name in used],
     )

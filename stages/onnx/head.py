@@ -18,7 +18,9 @@ from typing import Any
 from mcwbuild.contract.errors import InputError
 from stages.onnx.walk import Graph
 
-_RESHAPING = frozenset({"Concat", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Flatten", "Identity"})
+_RESHAPING = frozenset(
+    ("Concat", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+)
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Conv", "MatMul", "ReduceSum"})
 
 
@@ -33,12 +35,11 @@ class Scale:
 
 @dataclass(frozen=True)
 class Head:
-    """A recognised head; `scales` in the order in which the cells stand in `output`, `shapes` of their tensors."""
+    """A recognised head; `scales` in the order in which the cells stand in `output`."""
 
     input: str
     output: str
     scales: tuple[Scale, ...]
-    shapes: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
     reg_max: int
     num_classes: int
 
@@ -91,9 +92,7 @@ def find(
     wanted = (1, 4 + min(of_scores), cells)
     if shapes[output] != wanted:
         raise unknown(file, f"Its output is {list(shapes[output])}, where its convolutions mean {list(wanted)}.")
-    tensors = tuple((scale.boxes, scale.scores) for scale in scales)
-    sizes = tuple((shapes[boxes], shapes[scores]) for boxes, scores in tensors)
-    return Head(graph.model.graph.input[0].name, output, scales, sizes, min(of_boxes) // 4, min(of_scores))
+    return Head(graph.model.graph.input[0].name, output, scales, min(of_boxes) // 4, min(of_scores))
 
 
 def _ends(graph: Graph, output: str, file: str) -> tuple[str, str]:
@@ -127,9 +126,7 @@ def _pairs(graph: Graph, boxes: str, scores: str, file: str) -> list[tuple[str, 
     trails = [graph.back(tensor, _RESHAPING, "Conv") for tensor in (bins.found[0].input[0], scores)]
     for trail, what in zip(trails, ("boxes", "scores"), strict=True):
         if not trail.found or trail.strange:
-            raise unknown(
-                file, f"Before its {what} stand {len(trail.found)} convolutions{_in_the_way(trail.strange)}."
-            )
+            raise unknown(file, f"Before its {what} stand {len(trail.found)} convolutions{_in_the_way(trail.strange)}.")
     of_boxes, of_scores = ([node.output[0] for node in trail.found] for trail in trails)
     if of_boxes == of_scores:  # up to 8.3 each scale's boxes and scores are joined first, and split after all scales
         of_boxes, of_scores = of_boxes[::2], of_scores[1::2]
@@ -138,9 +135,7 @@ def _pairs(graph: Graph, boxes: str, scores: str, file: str) -> list[tuple[str, 
     return list(zip(of_boxes, of_scores, strict=True))
 
 
-def _scale(
-    boxes: str, scores: str, shapes: Mapping[str, tuple[int, ...]], size: Sequence[int], file: str
-) -> Scale:
+def _scale(boxes: str, scores: str, shapes: Mapping[str, tuple[int, ...]], size: Sequence[int], file: str) -> Scale:
     """The scale of two convolutions, with its stride from their shapes."""
     ours = [shapes[name] for name in (boxes, scores)]
     if not all(len(shape) == 4 and min(shape) > 0 for shape in ours) or ours[0][2:] != ours[1][2:]:

@@ -14,7 +14,7 @@ from stages.onnx.ort_runner import OrtRunner
 
 @dataclass(frozen=True)
 class Trail:
-    """What a walk ended at: the operators that were looked for, in the order of the inputs, and the kinds in the way."""
+    """What a walk ended at: the operators that were looked for, in the order of inputs; what kinds were in the way."""
 
     found: tuple[Any, ...]
     strange: tuple[str, ...]
