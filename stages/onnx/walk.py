@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 import onnx
-from stages.onnx.ort_runner import OrtRunner
+from mcwbuild.contract.errors import StageFailed
+from stages.onnx.ort_runner import OrtRunner, native_errors
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,16 @@ def measured(model: Any, tensors: Sequence[str], shape: Sequence[int]) -> dict[s
     """The shapes of `tensors` in a run of the model on zeros of `shape`.
 
     Inference of shapes gives up on unsimplified graphs that compute their own sizes, YOLO11's attention does.
-    Raises StageFailed where ONNX Runtime does not load the model.
+    Raises StageFailed where ONNX Runtime does not load or run the model.
     """
     seen = onnx.ModelProto()
     seen.CopyFrom(model)
     own = {output.name for output in seen.graph.output}
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in own)
     runner = OrtRunner(seen.SerializeToString(), {}, tensors, 1)
-    found = runner.run(np.zeros(shape, np.float32))
+    try:
+        found = runner.run(np.zeros(shape, np.float32))
+    except (RuntimeError, *native_errors()) as error:
+        said = str(error).strip().splitlines()[0][:300]
+        raise StageFailed("ONNX Runtime cannot run the model.", f"It says: {said}.", kind="load") from error
     return {name: value.shape for name, value in zip(tensors, found, strict=True)}
