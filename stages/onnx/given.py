@@ -21,9 +21,7 @@ from stages.onnx.walk import Graph, graph_of, measured
 INPUT = "images"  # what the network's input is called from here on, as Ultralytics calls it
 OPSETS = range(12, 20)  # what RKNN-Toolkit2 is proven with; it refuses 20
 MAX_BYTES = (2 << 30) - 1  # where protobuf ends
-_IR_VERSION = (
-    10  # what PyTorch writes; the rknn phase's onnx 1.18 reads 11 at most, and such a graph needs nothing newer
-)
+_IR_VERSION = 10  # what PyTorch writes today; the rknn phase's onnx 1.18 reads 11 at most
 _OURS = "mcwbuild.contract"
 
 

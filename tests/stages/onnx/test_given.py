@@ -99,9 +99,8 @@ def edited(data: bytes, edit: Any) -> bytes:
 
 
 def two_outputs(model: Any) -> None:
-    model.graph.output.append(
-        helper.make_tensor_value_info(model.graph.node[0].output[0], TensorProto.FLOAT, [1, 8, 16, 24])
-    )
+    first = next(node for node in model.graph.node if node.op_type == "Conv").output[0]
+    model.graph.output.append(helper.make_tensor_value_info(first, TensorProto.FLOAT, [1, 8, 16, 24]))
 
 
 def nms_behind(model: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -60,13 +61,8 @@ def test_without_a_day_the_version_is_the_files_hash() -> None:
 
 WRONG = {
     "names": [
-        "{0: 'cat'}",
-        "{1: 'cat', 2: 'dog'}",
-        "{0: 'cat', 1: 2}",
-        "__import__('os').getcwd()",
-        "",
-        "(" * 9000,
-        "7",
+        *("{0: 'cat'}", "{1: 'cat', 2: 'dog'}", "{0: 'cat', 1: 2}"),
+        *("__import__('os').getcwd()", "", "(" * 9000, "7"),
     ],
     "imgsz": ["[640, 320]", "640", "no"],
     "stride": ["64", "x"],
@@ -102,9 +98,5 @@ def test_names_that_no_source_may_hold_are_refused(names: list[str]) -> None:
 
 @given(st.dictionaries(st.sampled_from([*WRITTEN, "license"]), st.text(max_size=60)))
 def test_any_text_gives_a_source_or_a_typed_error(changes: dict[str, str]) -> None:
-    try:
-        made = source(**changes)
-    except InputError as error:
-        assert error.remedy
-    else:
-        assert made["classes"]["num_classes"] == 2
+    with contextlib.suppress(InputError):
+        assert source(**changes)["classes"]["num_classes"] == 2
