@@ -107,21 +107,37 @@ def rknn_steps(
     )
 
 
+def given_step(onnx: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
+    """Phase 2 on an ONNX file of somebody else's: cut its head and compare with the file as it came."""
+    source = settings["source"]
+    options = [*([] if source else ["--name", name]), *([] if settings["simplify"] else ["--no-simplify"])]
+    inputs = (
+        ("--onnx", onnx),
+        *_optional(("--source", source), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+    )
+    images = evaluation_images(dataset)
+    return Step("onnx", ONNX, inputs, (*options, *_shared(settings)), images, out / ONNX.package)
+
+
+def run_given_steps(onnx: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
+    """The way of an ONNX file of somebody else's: ONNX, RKNN for every target."""
+    return given_step(onnx, name, settings, dataset, out), *_after_onnx(settings, dataset, out)
+
+
 def run_steps(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
     """The whole way: PyTorch, ONNX, RKNN for every target."""
-    pt_package, onnx_package = out / PT.package, out / ONNX.package
+    pt_package = out / PT.package
     return (
         pt_step(pt, name, settings, dataset, out),
         onnx_step(pt_package / "best.pt", pt_package / PT.source, pt_package / PT.performance, settings, dataset, out),
-        *rknn_steps(
-            onnx_package / "best.onnx",
-            onnx_package / ONNX.source,
-            onnx_package / ONNX.performance,
-            settings,
-            dataset,
-            out,
-        ),
+        *_after_onnx(settings, dataset, out),
     )
+
+
+def _after_onnx(settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
+    package = out / ONNX.package
+    files = (package / "best.onnx", package / ONNX.source, package / ONNX.performance)
+    return rknn_steps(*files, settings, dataset, out)
 
 
 def check_targets(steps: tuple[Step, ...], existing: dict[Path, str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcwbuild import pipeline
-from mcwbuild.contract import dataset, documents, validate
+from mcwbuild.contract import artefacts, dataset, documents, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
@@ -67,6 +67,14 @@ def sibling(path: Path, name: str) -> Path | None:
     """A file that lies beside `path`, if it is there."""
     found = path.parent / name
     return found if found.is_file() else None
+
+
+def made_by_mcwbuild(onnx: Path) -> bool:
+    """Whether the ONNX file carries the contract that the onnx phase writes into its metadata.
+
+    Raises InputError where it is there and cannot be read; a file that is missing is told with all other inputs.
+    """
+    return onnx.is_file() and "mcwbuild.contract" in artefacts.read_onnx(onnx).metadata
 
 
 def targets_there(steps: Sequence[Step]) -> dict[Path, str]:

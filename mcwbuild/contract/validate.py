@@ -62,6 +62,13 @@ def require_all(wanted: Iterable[tuple[Path, str]]) -> list[Document]:
     return found
 
 
+def source_schema(path: Path) -> str:
+    """The schema of a source document that may be a training or an ONNX one: the second has an `onnx` block."""
+    document, _ = documents.examine(path)
+    value = None if document is None else document.value
+    return "onnx_source" if isinstance(value, dict) and "onnx" in value else "training_source"
+
+
 def report(document: Document | None, of_text: list[Problem], schema_name: str) -> list[Problem]:
     """The problems of a document's text and of its values together, as `documents.examine` gave both.
 

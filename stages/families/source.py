@@ -14,9 +14,9 @@ from stages.common.checkpoint import Checkpoint
 from stages.families.family import Family
 
 
-def read_source(path: Path) -> Document:
+def read_source(path: Path, schema: str = "training_source") -> Document:
     """The given `training_source.yaml`, valid by its schema and by its own hash. Raises InputError."""
-    (document,) = validate.require_all([(path, "training_source")])
+    (document,) = validate.require_all([(path, schema)])
     edited = inherit.own_hash(document)
     if edited is not None:
         raise InputError(

@@ -1,30 +1,30 @@
-"""From checkpoint to a verified ONNX file: rebuild, export, simplify, check, compare, evaluate."""
+"""From checkpoint or given ONNX file to a verified ONNX file: export or cut, simplify, check, compare, evaluate."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from mcwbuild.contract import disk
 from mcwbuild.contract.bench import Bench, Step
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
-from stages.common.evaluate import Evaluation, evaluate, summary
-from stages.onnx import graph
+from stages.common.checkpoint import Checkpoint
+from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
+from stages.onnx import given as given_files
+from stages.onnx import graph, reference
+from stages.onnx.given import Given
 from stages.onnx.ort_runner import OrtRunner
+from stages.onnx.reference import Outputs, Reference
 from stages.onnx.request import Request
 
-MIN_COSINE = 0.999  # against PyTorch, for each output; a sound export has 0.999999 and more
 SIMPLIFIED_COSINE = 0.999999  # against the graph as exported: the same library, sums in another order at most
 NOT_WANTED = "--no-simplify was given"
-Outputs = list[NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,8 @@ class Made:
     """The ONNX file's bytes and all that was found out about it.
 
     `unsimplified` is why the graph was not simplified, empty where it was; `agreement` has a row for each output
-    (against PyTorch), over `compared` images; `shapes` are the outputs' as they came out.
+    of `reference`, over `compared` images; `shapes` are the outputs' as they came out; `baseline` is the given
+    file's own evaluation, None where the pt phase has measured it or nothing is labelled.
     """
 
     data: bytes
@@ -41,10 +42,22 @@ class Made:
     head: dict[str, Any]
     unsimplified: str
     shapes: dict[str, list[int]]
+    reference: Reference
     agreement: list[dict[str, Any]]
     compared: int
+    baseline: Evaluation | None
     evaluation: Evaluation
     device: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A graph as it was exported or cut; `baseline` evaluates the given file, where there is one."""
+
+    data: bytes
+    head: dict[str, Any]
+    reference: Reference
+    baseline: Callable[[], Evaluation] | None
 
 
 def make(request: Request, bench: Bench) -> Made:
@@ -54,46 +67,72 @@ def make(request: Request, bench: Bench) -> Made:
     be read.
     """
     torch.set_num_threads(bench.threads)
-    with bench.step("rebuild", request.source["model"]["type"]):
-        network, head = request.family.cut(request.family.build(request.checkpoint))
-    with bench.step("export", f"opset {request.opset}") as step:
-        channels = request.contract["input"]["channels"]
-        exported = graph.export(network, request.size, channels, head["outputs"], request.opset)
-        data, unsimplified = _simplified(request, exported, head)
-        data = graph.label(data, request.source, head)
+    if isinstance(request.origin, Given):
+        raw = _cut(request, request.origin, bench)
+    else:
+        raw = _exported(request, request.origin, bench)
+    with bench.step("simplify" if request.simplify else "check", f"opset {request.opset}") as step:
+        data, unsimplified = _simplified(request, raw.data, raw.head)
+        data = graph.label(data, request.source, raw.head)
         graph.check(data)
         step.result = f"{len(data) / 1e6:.1f} MB{', not simplified: ' + unsimplified if unsimplified else ''}"
     path = bench.out / ONNX.artefacts[0]
     disk.write_atomic(path, data)
-    runner = OrtRunner(data, request.contract, head["outputs"], bench.threads)
-    with bench.step("compare", "with PyTorch") as step:
-        rows, shapes = _against_torch(request, network, runner, head, step)
-    with bench.step("evaluate", f"{len(request.images.images)} images on {runner.device['model']}") as step:
-        found = evaluate(
-            runner,
-            partial(_decode, request, head),
-            request.images.images,
-            request.images.labels,
-            request.contract,
-            request.settings.of(head),
-            step.progress,
-        )
-        step.result = summary(found)
+    runner = OrtRunner(data, request.contract, raw.head["outputs"], bench.threads)
+    with bench.step("compare", f"with {'PyTorch' if raw.baseline is None else 'the given graph'}") as step:
+        rows, shapes = _against(request, raw.reference, runner, raw.head, step)
+    baseline = raw.baseline() if raw.baseline is not None and request.images.labels is not None else None
+    found = _evaluated(request, runner, raw.head, partial(_decode, request, raw.head), "evaluate", bench)
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
         parameters=graph.values(data),
-        head=head,
+        head=raw.head,
         unsimplified=unsimplified,
         shapes=shapes,
+        reference=raw.reference,
         agreement=rows,
         compared=request.images.compared,
+        baseline=baseline,
         evaluation=found,
         device=runner.device,
     )
 
 
-def _decode(request: Request, head: dict[str, Any], outputs: Outputs, confidence: float) -> Any:
+def _exported(request: Request, checkpoint: Checkpoint, bench: Bench) -> Raw:
+    """The checkpoint's network, cut and exported."""
+    with bench.step("rebuild", request.source["model"]["type"]):
+        network, head = request.family.cut(request.family.build(checkpoint))
+    with bench.step("export", f"opset {request.opset}"):
+        channels = request.contract["input"]["channels"]
+        data = graph.export(network, request.size, channels, head["outputs"], request.opset)
+    return Raw(data, head, reference.of_torch(network, head["outputs"]), None)
+
+
+def _cut(request: Request, given: Given, bench: Bench) -> Raw:
+    """The given graph, cut at its head's convolutions; it is its own baseline."""
+    with bench.step("cut", given.file) as step:
+        data, head = given_files.cut(given), given.head.described()
+        step.result = f"{head['num_classes']} classes, strides {head['strides']}"
+    runner = OrtRunner(given.data, request.contract, [given.head.output], bench.threads)
+
+    def baseline() -> Evaluation:
+        return _evaluated(request, runner, head, reference.decode_given, "baseline", bench)
+
+    return Raw(data, head, reference.of_given(given, runner), baseline)
+
+
+def _evaluated(
+    request: Request, runner: Runner, head: dict[str, Any], decode: Decode, name: str, bench: Bench
+) -> Evaluation:
+    images, settings = request.images, request.settings.of(head)
+    with bench.step(name, f"{len(images.images)} images on {runner.device['model']}") as step:
+        found = evaluate(runner, decode, images.images, images.labels, request.contract, settings, step.progress)
+        step.result = summary(found)
+    return found
+
+
+def _decode(request: Request, head: dict[str, Any], outputs: Any, confidence: float) -> Any:
     return request.family.decode(outputs, head, confidence)
 
 
@@ -119,21 +158,19 @@ def _simplified(request: Request, exported: bytes, head: dict[str, Any]) -> tupl
     return slim, ""
 
 
-def _against_torch(
-    request: Request, network: torch.nn.Module, runner: OrtRunner, head: dict[str, Any], step: Step
+def _against(
+    request: Request, other: Reference, runner: OrtRunner, head: dict[str, Any], step: Step
 ) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """Agreement of each output with PyTorch's, and the outputs' shapes."""
+    """Agreement with the reference, and the outputs' shapes."""
     shapes: dict[str, list[int]] = {}
 
     def pairs() -> Iterator[tuple[Outputs, Outputs]]:
         for prepared in request.images.prepared(request.contract):
             feed = runner.feed(prepared)
-            with torch.inference_mode():
-                expected = [output.numpy() for output in network(torch.from_numpy(feed))]
             found = runner.run(feed)
             shapes.update((name, list(output.shape)) for name, output in zip(head["outputs"], found, strict=True))
-            yield expected, found
+            yield other.run(feed), other.same(found)
 
-    rows = compare_outputs(pairs(), head["outputs"])
+    rows = compare_outputs(pairs(), other.names)
     step.result = in_words(rows)
     return rows, shapes

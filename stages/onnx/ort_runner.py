@@ -24,7 +24,7 @@ class OrtRunner:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
-        failures: tuple[type[Exception], ...] = (RuntimeError, *_native_errors())
+        failures: tuple[type[Exception], ...] = (RuntimeError, *native_errors())
         try:
             self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
         except failures as error:
@@ -59,7 +59,7 @@ class OrtRunner:
         return outputs
 
 
-def _native_errors() -> tuple[type[Exception], ...]:
+def native_errors() -> tuple[type[Exception], ...]:
     """ONNX Runtime's own exceptions; they share no base but Exception."""
     state = onnxruntime.capi.onnxruntime_pybind11_state
     return tuple(kind for kind in vars(state).values() if isinstance(kind, type) and issubclass(kind, Exception))

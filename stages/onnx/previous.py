@@ -1,4 +1,7 @@
-"""The pt phase's record beside this phase's figures: whether they can be compared, and by how much they differ."""
+"""What came before beside this phase's figures: whether they can be compared, and by how much they differ.
+
+Before this phase is the pt phase, by its record; or the ONNX file that was given, by its own outputs.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,23 @@ from typing import Any
 from mcwbuild.contract import inherit, performance
 from mcwbuild.contract.performance import DROPS, MAIN_METRIC, Gate
 from mcwbuild.contract.phases import PT
+from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
 
+GIVEN = "the given ONNX"  # the reference's name where there is no pt phase
 METRICS = ("map50_95", "map50", "precision", "recall", "f1")
 
 
-def baseline(request: Request) -> tuple[dict[str, Any], str]:
+def baseline(request: Request, made: Made) -> tuple[dict[str, Any], str]:
     """The baseline's accuracy metrics; empty, with the reason, where they cannot stand beside this phase's."""
+    if made.baseline is not None:
+        return made.baseline.metrics, ""
+    if request.images.labels is None:
+        return {}, "No labelled dataset was given (--data)."
     if request.previous is None:
         return {}, "The pt phase's performance record was not given (--previous)."
     record: Any = request.previous.value
-    if request.images.labels is None:
-        return {}, "No labelled dataset was given (--data)."
     metrics: dict[str, Any] = record["accuracy_metrics"]
     if metrics.get("status") == "unmeasured":
         return {}, f"The pt phase did not measure its accuracy: {metrics['reason']}"
@@ -36,7 +43,7 @@ def _conditions(request: Request, record: dict[str, Any]) -> list[tuple[str, Any
     ours = request.images.record or {}
     return [
         ("another dataset", dataset.get("sha256"), ours.get("sha256")),
-        ("another checkpoint", record["model_info"].get("sha256"), request.checkpoint.sha256),
+        ("another checkpoint", record["model_info"].get("sha256"), request.origin.sha256),
         ("another contract", record["report_info"].get("contract_sha256"), inherit.contract_sha256(request.source)),
         ("another IoU", evaluation.get("iou"), request.settings.iou),
         ("another limit of detections", evaluation.get("max_detections"), request.settings.max_detections),
@@ -45,17 +52,22 @@ def _conditions(request: Request, record: dict[str, Any]) -> list[tuple[str, Any
 
 def comparison(request: Request, made: Made) -> dict[str, Any]:
     """`comparison_with_pt` of the performance record."""
-    before, reason = baseline(request)
+    before, reason = baseline(request, made)
     now = made.evaluation.metrics
     metrics = {key: _beside(before[key], now[key]) for key in METRICS if before.get(key) is not None and key in now}
     return {
-        "reference": {"file": PT.artefacts[0], "sha256": request.checkpoint.sha256},
+        "reference": {"file": _reference(request), "sha256": request.origin.sha256},
         "metrics": metrics or None,
         **({} if metrics else {"metrics_reason": reason or str(now.get("reason"))}),
         "outputs": made.agreement,
         "images": made.compared,
         "images_source": request.images.source,
     }
+
+
+def _reference(request: Request) -> str:
+    """The file that this phase's figures stand beside: the checkpoint, or the ONNX file that was given."""
+    return request.origin.file if isinstance(request.origin, Given) else PT.artefacts[0]
 
 
 def _beside(previous: float, current: float) -> dict[str, float | None]:
@@ -65,6 +77,7 @@ def _beside(previous: float, current: float) -> dict[str, float | None]:
 
 def drop_gate(request: Request, made: Made) -> Gate:
     """The gate on the main metric: passed, failed, or unmeasured with the reason."""
-    before, reason = baseline(request)
+    before, reason = baseline(request, made)
     now = made.evaluation.metrics.get(MAIN_METRIC)
-    return performance.gate(MAIN_METRIC, PT.name, before.get(MAIN_METRIC), now, DROPS["onnx"], reason=reason)
+    name = GIVEN if isinstance(request.origin, Given) else PT.name
+    return performance.gate(MAIN_METRIC, name, before.get(MAIN_METRIC), now, DROPS["onnx"], reason=reason)

@@ -9,12 +9,11 @@ import mcwbuild
 from mcwbuild.contract import disk, inherit, manifest, performance
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import ONNX
-from stages.common.agreement import NEGLIGIBLE_ERROR, agrees, in_words
 from stages.common.device import versions
 from stages.common.evaluate import finite_check, test_configuration
 from stages.families.shapes import output_shapes
-from stages.onnx.graph import INPUT
-from stages.onnx.make import MIN_COSINE, NOT_WANTED, Made
+from stages.onnx.given import INPUT, Given
+from stages.onnx.make import NOT_WANTED, Made
 from stages.onnx.previous import comparison, drop_gate
 from stages.onnx.request import Request
 
@@ -27,14 +26,15 @@ def input_shape(request: Request) -> list[int]:
 def source_document(request: Request, made: Made) -> dict[str, Any]:
     """`onnx_source.yaml`: the contract, carried on, and how the file was made."""
     installed = versions("torch", "onnx", "onnxslim", "onnxruntime")
+    tool, version = request.origin.producer if isinstance(request.origin, Given) else ("torch.onnx", installed["torch"])
     simplified = {"done": not made.unsimplified, **({"reason": made.unsimplified} if made.unsimplified else {})}
     return {
         "schema": "onnx_source/1",
         **inherit.carry(request.source),
-        "checkpoint": request.source["checkpoint"],
+        **{key: request.source[key] for key in _carried(request) if key in request.source},
         "export": {
-            "tool": "torch.onnx",
-            "version": installed["torch"],
+            "tool": tool,
+            "version": version,
             "date": manifest.now(),
             "onnx": {
                 "version": installed["onnx"],
@@ -59,8 +59,13 @@ def source_document(request: Request, made: Made) -> dict[str, Any]:
     }
 
 
+def _carried(request: Request) -> tuple[str, ...]:
+    """What is known of the training: in the pt package where there is one, else it has to be kept here."""
+    return ("checkpoint", *(("training", "dataset", "architecture") if isinstance(request.origin, Given) else ()))
+
+
 def checks(request: Request, made: Made) -> list[Check]:
-    """What was verified without a drop in percent: validity, shapes, agreement with PyTorch."""
+    """What was verified without a drop in percent: validity, shapes, agreement with what it is made from."""
     wanted = dict(zip(made.head["outputs"], output_shapes(made.head, request.size), strict=True))
     right = made.shapes == wanted
     shapes = f"The outputs are {list(made.shapes.values())}" + ("." if right else f", not {list(wanted.values())}.")
@@ -68,18 +73,10 @@ def checks(request: Request, made: Made) -> list[Check]:
         Check("graph", "passed", "The ONNX checker in full and strict shape inference found nothing."),
         Check("model loads", "passed", "In ONNX Runtime, on the CPU."),
         Check("output shapes", "passed" if right else "failed", shapes),
-        _agreement_check(request, made),
+        made.reference.check(made.agreement, f"{made.compared} images ({request.images.source})"),
         finite_check(made.evaluation),
+        Check("contract", "passed", request.told_by),
     ]
-
-
-def _agreement_check(request: Request, made: Made) -> Check:
-    passed = all(agrees(row, MIN_COSINE) for row in made.agreement)
-    said = (
-        f"Over {made.compared} images ({request.images.source}) {in_words(made.agreement)}; "
-        f"a cosine of {MIN_COSINE} or an error of {NEGLIGIBLE_ERROR:g} is asked for."
-    )
-    return Check("agreement with PyTorch", "passed" if passed else "failed", said)
 
 
 def performance_record(request: Request, made: Made, source: Path) -> dict[str, Any]:

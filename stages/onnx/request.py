@@ -11,13 +11,18 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
 from stages.families import Family
+from stages.onnx.given import Given
 
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that came in, read and checked; `previous` is the pt phase's performance record."""
+    """Everything that came in, read and checked; `previous` is the pt phase's performance record.
 
-    checkpoint: Checkpoint
+    `origin` is what the ONNX file is made from: a checkpoint that is exported, or an ONNX file of somebody else's
+    whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from.
+    """
+
+    origin: Checkpoint | Given
     family: Family
     source: dict[str, Any]
     images: ImageSet
@@ -25,6 +30,7 @@ class Request:
     opset: int
     simplify: bool
     previous: Document | None
+    told_by: str
 
     @property
     def contract(self) -> dict[str, Any]:

@@ -1,12 +1,14 @@
-"""The onnx phase: export the checkpoint's network, verify it against PyTorch, measure it."""
+"""The onnx phase: export a checkpoint's network, or cut the head of a given ONNX file; verify and measure it."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from mcwbuild.contract import documents, inherit, validate
 from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.contract.stage import Stage
@@ -15,33 +17,81 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
-from stages.families import Family, recognise
+from stages.families import Family, family_of, recognise
 from stages.families.source import against_checkpoint, read_source
+from stages.onnx import given, given_source
+from stages.onnx.given import OPSETS
 from stages.onnx.request import Request
 
 # Highest that the TorchScript exporter writes: 1 s where the dynamo exporter, from 18 on, takes 20. RKNN-Toolkit2
 # 2.3.2 compiles 12, 17 (simplified or not) and 19 to the same layers and memory.
 OPSET = 17
-OPSETS = range(12, 20)  # what RKNN-Toolkit2 is proven with; it refuses 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
-    parser.add_argument("--pt", type=Path, required=True, help="the checkpoint, best.pt")
-    parser.add_argument("--source", type=Path, required=True, help="training_source.yaml of the pt phase")
-    parser.add_argument("--opset", type=int, choices=OPSETS, default=OPSET, help="operator set; default %(default)s")
+    origin = parser.add_mutually_exclusive_group(required=True)
+    origin.add_argument("--pt", type=Path, help="the checkpoint, best.pt")
+    origin.add_argument("--onnx", type=Path, help="an ONNX file with the stock head of YOLOv8 or YOLO11, to be cut")
+    parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
+    parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
+    parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
     parser.add_argument("--no-simplify", action="store_true", help="keep the graph as it was exported")
 
 
 def require(args: argparse.Namespace) -> Request:
-    """Read and check checkpoint, source, previous record and images. Raises one error with every problem."""
+    """Read and check model, source, previous record and images. Raises one error with every problem."""
+    return _of_onnx(args) if args.pt is None else _of_checkpoint(args)
+
+
+def _of_checkpoint(args: argparse.Namespace) -> Request:
+    if args.source is None or args.name is not None:
+        raise InputError(
+            "--pt needs --source, which names the model.",
+            "--source is not given." if args.source is None else "--name is given.",
+            "Give --source training_source.yaml, and no --name.",
+        )
     (checkpoint, family), document, previous = together(
         lambda: _checkpoint(args.pt), lambda: read_source(args.source), lambda: _previous(args.previous)
     )
     source = against_checkpoint(document, checkpoint, family)
+    opset = OPSET if args.opset is None else args.opset
+    return _request(args, checkpoint, family, source, opset, previous, f"Of {args.source.name}.")
+
+
+def _of_onnx(args: argparse.Namespace) -> Request:
+    wrong = [flag for flag in ("opset", "previous") if getattr(args, flag) is not None]
+    if wrong or (args.source is not None and args.name is not None):
+        wrong += [] if wrong else ["source and --name"]
+        raise InputError(
+            f"--{wrong[0]} cannot be given with --onnx.",
+            "The file has its own operator set, is its own reference, and has one name.",
+            f"Leave {'one' if ' and ' in wrong[0] else 'it'} out.",
+        )
+    found, document = together(
+        lambda: given.read(args.onnx),
+        lambda: None if args.source is None else given_source.read_document(args.source),
+    )
+    if document is None:
+        source = given_source.from_metadata(found, args.name or args.onnx.stem)
+        told_by = f"Of the metadata that Ultralytics wrote into {found.file}; preprocessing as Ultralytics trains."
+    else:
+        source, told_by = given_source.from_document(document, found), f"Of {args.source.name}."
+    return _request(args, found, family_of(found.head.described()), source, found.opset, None, told_by)
+
+
+def _request(
+    args: argparse.Namespace,
+    origin: Checkpoint | given.Given,
+    family: Family,
+    source: dict[str, Any],
+    opset: int,
+    previous: Document | None,
+    told_by: str,
+) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(checkpoint, family, source, images, settings, args.opset, not args.no_simplify, previous)
+    return Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
 
 
 def _checkpoint(path: Path) -> tuple[Checkpoint, Family]:
@@ -65,7 +115,7 @@ def work(request: Request, bench: Bench) -> None:
 
 STAGE = Stage(
     ONNX,
-    "Export a checkpoint to ONNX, verify it against PyTorch, measure it.",
+    "Export a checkpoint to ONNX, or cut the head of an ONNX file; verify it against what it is made from, measure it.",
     add_arguments,
     require,
     work,

@@ -1,0 +1,142 @@
+"""The contract that an ONNX file exported by Ultralytics tells about itself, in its metadata.
+
+`Exporter` (ultralytics/engine/exporter.py) writes each value as text: names `{0: 'person'}`, imgsz `[640, 640]`,
+stride, task, and a description that names the architecture. Preprocessing is not among them: it is the one that
+Ultralytics trains with.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mcwbuild.contract import inherit, validate
+from mcwbuild.contract import yaml as strict_yaml
+from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.marks import text_problems
+from stages.families.yolo.architectures import ARCHITECTURES, TASKS
+from stages.families.yolo.description import FULL_SCALE, PAD
+
+NEEDED = ("names", "imgsz", "stride", "task")
+_MAX_TEXT = 1 << 20  # characters; a thousand long names have 300,000
+_FREE = ("version", "license", "description")  # carried for reference, where their text is accepted
+_WRITE = (
+    "Write a training_source.yaml with model.task, classes.names, input.size and format, and preprocessing, and give "
+    "it with --source."
+)
+
+
+def source_of_metadata(
+    metadata: Mapping[str, str], file: str, sha256: str, name: str, size: Sequence[int], head: Mapping[str, Any]
+) -> dict[str, Any]:
+    """A whole `training_source` document, as the metadata of `file` have it; `size` [H, W] and `head` are the graph's.
+
+    Raises InputError, with everything at once, where the metadata are not Ultralytics', are not those of this
+    graph, or hold names that are not accepted.
+    """
+    missing = [key for key in NEEDED if key not in metadata]
+    if missing:
+        raise InputError(
+            f"Nothing says what {file} was trained with.",
+            f"No --source is given, and its metadata lack {', '.join(missing)}, which Ultralytics writes.",
+            _WRITE,
+            kind="source",
+        )
+    names = _names(metadata["names"])
+    problems = list(_problems(metadata, names, size, head, f"{file} (metadata)"))
+    if problems:
+        raise InputError(
+            f"The metadata of {file} are not those of its graph.",
+            f"{problems[0].message[0].upper()}{problems[0].message[1:]}.",
+            _WRITE,
+            kind="source",
+            problems=problems,
+        )
+    source = {
+        "schema": "training_source/1",
+        "model": {
+            "name": name,
+            "version": _version(metadata, sha256),
+            "type": _architecture(metadata),
+            "task": TASKS[metadata["task"]],
+        },
+        "classes": {"names": names, "num_classes": len(names)},
+        "input": {"size": list(size), "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
+        "preprocessing": {
+            "resize": {"method": "letterbox"},
+            "padding": {"enabled": True, "color": [PAD] * 3, "position": "center"},
+            "normalize": {"enabled": True, "method": "mean_std", "mean": [0.0] * 3, "std": [FULL_SCALE] * 3},
+        },
+        "training": {"framework": "ultralytics", "known_from": "metadata of the ONNX file", **_reference(metadata)},
+    }
+    document = strict_yaml.load(strict_yaml.dump(source), f"{file} (metadata)")
+    validate.require(document, "training_source")
+    return {"schema": source["schema"], "contract_sha256": inherit.contract_sha256(source), **source}
+
+
+def _problems(
+    metadata: Mapping[str, str], names: list[str], size: Sequence[int], head: Mapping[str, Any], place: str
+) -> list[Problem]:
+    """Where the metadata contradict the graph, or say what is not supported."""
+    side = _literal(metadata["imgsz"])
+    checks = (
+        (metadata["task"] == "detect", f"its task is {ascii(metadata['task'])[:40]}, not 'detect'", "task"),
+        (bool(names), "its names are not a list of texts, numbered from 0", "names"),
+        (
+            not names or len(names) == head["num_classes"],
+            f"it names {len(names)} classes, but its graph has {head['num_classes']}",
+            "names",
+        ),
+        (
+            side == list(size) or side == size[0] == size[1],
+            f"its imgsz is {ascii(side)[:40]}, but its graph takes {list(size)}",
+            "imgsz",
+        ),
+        (
+            _literal(metadata["stride"]) == max(head["strides"]),
+            f"its stride is {ascii(metadata['stride'])[:40]}, but its graph has {head['strides']}",
+            "stride",
+        ),
+        (
+            metadata.get("channels", "3") == "3",
+            f"its images have {ascii(metadata.get('channels'))[:40]} channels, and 3 are supported",
+            "channels",
+        ),
+    )
+    return [Problem(message, place, path=f"$.{key}") for holds, message, key in checks if not holds]
+
+
+def _names(text: str) -> list[str]:
+    """The names in order; empty where they are not texts that are numbered from 0."""
+    found = _literal(text)
+    numbered = found if isinstance(found, dict) else dict(enumerate(found)) if isinstance(found, list | tuple) else {}
+    whole = all(isinstance(name, str) for name in numbered.values()) and set(numbered) == set(range(len(numbered)))
+    return [numbered[index] for index in range(len(numbered))] if whole else []
+
+
+def _literal(text: str) -> Any:
+    """The Python literal that `text` is, None where it is none. Nothing is run."""
+    try:
+        return ast.literal_eval(text) if len(text) <= _MAX_TEXT else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _architecture(metadata: Mapping[str, str]) -> str:
+    """`YOLO11` from "Ultralytics YOLO11n model trained on ..."; `YOLO` where nothing says so."""
+    found = re.match(r"Ultralytics ([A-Za-z0-9]{1,40}) model", metadata.get("description", ""))
+    stem = found.group(1).lower() if found else ""
+    return next((one.type for one in ARCHITECTURES if one.stem.fullmatch(stem)), "YOLO")
+
+
+def _version(metadata: Mapping[str, str], sha256: str) -> str:
+    """The day of its export as a version, 2026.11.23; its hash where no day is written."""
+    day = re.match(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", metadata.get("date", ""))
+    return ".".join(day.groups()) if day else f"sha256.{sha256[:12]}"
+
+
+def _reference(metadata: Mapping[str, str]) -> dict[str, str]:
+    texts = {key: metadata[key] for key in _FREE if key in metadata}
+    return {key: text for key, text in texts.items() if len(text) <= 1000 and not list(text_problems(text))}

@@ -1,0 +1,122 @@
+"""ONNX files as other people export them: Ultralytics' own networks and head, with random weights.
+
+For tests that run in the onnx stage's environment, and a program for those that do not:
+
+    python foreign_onnx.py best.pt model.onnx     (Ultralytics' own `export format=onnx`)
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxslim
+import torch
+from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.tal import dist2bbox, make_anchors
+
+SMALL = {  # a network of two scales that exports in a fraction of a second, with the library's own head
+    "nc": 2,
+    "backbone": [
+        [-1, 1, "Conv", [8, 3, 2]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "Conv", [16, 3, 2]],
+        [-1, 1, "Conv", [32, 3, 2]],
+    ],
+    "head": [[[2, 3], 1, "Detect", ["nc"]]],
+}
+
+
+def network(architecture: str | dict[str, Any], classes: int, *, joined: bool = False) -> torch.nn.Module:
+    """A detector with its head in export mode; scores spread over 0..1. `joined` is the head's form up to 8.3."""
+    torch.manual_seed(0)
+    model = DetectionModel(architecture, ch=3, nc=classes, verbose=False).eval().requires_grad_(False)
+    head = model.model[-1]
+    for boxes, scores in zip(head.cv2, head.cv3, strict=True):
+        for last in (boxes[-1], scores[-1]):
+            torch.nn.init.normal_(last.weight, std=0.3)
+            torch.nn.init.normal_(last.bias, std=2.0)
+    head.export, head.format = True, "onnx"
+    if joined:
+        head.forward = lambda features: _joined(head, features)
+    return model
+
+
+def _joined(head: Any, features: list[torch.Tensor]) -> torch.Tensor:
+    """`Detect.forward` and `_inference` of ultralytics 8.0 to 8.3, written after their description."""
+    maps = [torch.cat((boxes(x), scores(x)), 1) for x, boxes, scores in zip(features, head.cv2, head.cv3, strict=True)]
+    flat = torch.cat([each.view(1, head.no, -1) for each in maps], 2)
+    anchors, strides = (part.transpose(0, 1) for part in make_anchors(maps, head.stride, 0.5))
+    boxes, scores = flat.split((head.reg_max * 4, head.nc), 1)
+    placed = dist2bbox(head.dfl(boxes), anchors.unsqueeze(0), xywh=True, dim=1) * strides
+    return torch.cat((placed, scores.sigmoid()), 1)
+
+
+def export(
+    model: torch.nn.Module,
+    size: Sequence[int],
+    opset: int = 17,
+    *,
+    slim: bool = False,
+    metadata: Mapping[str, str] | None = None,
+    names: tuple[str, str] = ("images", "output0"),
+) -> bytes:
+    """The serialised model [1, 3, H, W] -> [1, 4 + classes, n]: TorchScript exporter up to opset 17, else dynamo."""
+    example = torch.zeros(1, 3, *size)
+    model(example)  # the head keeps the anchors of the last size
+    stream = io.BytesIO()
+    with warnings.catch_warnings(), redirect_stdout(None):
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model,
+            (example,),
+            stream,
+            input_names=[names[0]],
+            output_names=[names[1]],
+            opset_version=opset,
+            dynamo=opset > 17,
+            external_data=False,
+            verbose=False,
+        )
+    made = onnx.load_from_string(stream.getvalue())
+    made = onnxslim.slim(made) if slim else made
+    for key, value in (metadata or {}).items():
+        made.metadata_props.add(key=key, value=value)
+    data: bytes = made.SerializeToString()
+    return data
+
+
+def metadata(names: Sequence[str], size: Sequence[int], stride: int, **changes: str) -> dict[str, str]:
+    """What Ultralytics 8.4.190 writes into an ONNX file."""
+    return {
+        "description": "Ultralytics YOLO11n model trained on data.yaml",
+        "date": "2026-11-23T02:13:11.123456",
+        "version": "8.4.190",
+        "license": "AGPL-3.0 License (https://ultralytics.com/license)",
+        "stride": str(stride),
+        "task": "detect",
+        "imgsz": str(list(size)),
+        "names": str(dict(enumerate(names))),
+        "channels": "3",
+        **changes,
+    }
+
+
+def main(checkpoint: str, target: str) -> None:
+    """Export as `yolo export format=onnx opset=17` does."""
+    from ultralytics import YOLO
+
+    copy = Path(target).with_suffix(".pt")
+    shutil.copyfile(checkpoint, copy)
+    YOLO(copy).export(format="onnx", opset=17)  # writes beside the checkpoint
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
