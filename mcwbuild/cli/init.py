@@ -34,7 +34,7 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     if target.exists() and not force:
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     name = plan.model_name(chosen, None, pt)
-    options_ = ["--describe", "--name", name]
+    options_ = ["--describe", f"--name={name}"]
     if chosen["imgsz"]:
         options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])]
     reporter = console.reporter(chosen["progress"])
@@ -47,5 +47,5 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
                 reporter.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         disk.write_atomic(target, made.read_bytes())
-    console.show_text(str(target))
+    console.show_line(str(target))
     return 0

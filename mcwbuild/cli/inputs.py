@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcwbuild import pipeline
-from mcwbuild.contract import dataset, documents, validate
+from mcwbuild.contract import dataset, documents, names, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
@@ -37,6 +37,9 @@ def read(model: Path, settings: Settings, source: Path | None, schema: str) -> I
             errors.append(error)
             return None
 
+    files = [path for path in (model, source, settings["data"], settings["dataset"]) if path is not None]
+    for path in files:
+        attempt(lambda path: names.require_file_names([path]), path)
     attempt(_require_model, model)
     name = attempt(lambda path: _model_name(path, schema), source)
     found = attempt(dataset.read, settings["data"])

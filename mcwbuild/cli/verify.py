@@ -43,7 +43,7 @@ def verify(folder: Path, as_json: bool) -> int:
         )
     else:
         for package, found in findings[:-1]:
-            console.show_text(f"{'failed' if found else 'ok':<7} {package}")
+            console.show_line(f"{'failed' if found else 'ok':<7} {package}")
     if not errors:
         return 0
     if not as_json:
