@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcwbuild.contract import names
+from mcwbuild.contract import look, names
 from mcwbuild.contract.dataset import Dataset, pick
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
@@ -34,7 +34,7 @@ def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
 
     Raises InputError where documents cannot hold the name.
     """
-    folder = model.resolve().parent
+    folder = look.real(model).parent
     own = folder.parent.name if folder.name == "weights" else folder.name
     given = settings["name"] or source_name
     return names.model_name(given or own or "model", given=bool(given))

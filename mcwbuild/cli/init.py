@@ -10,7 +10,7 @@ import click
 from mcwbuild import pipeline, plan
 from mcwbuild.cli import inputs
 from mcwbuild.cli.settings import options, settings
-from mcwbuild.contract import disk
+from mcwbuild.contract import disk, look
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
 
@@ -31,7 +31,7 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     chosen = settings(ctx)
     inputs.read(pt, chosen, None, PT.source_schema)
     target: Path = (chosen["out"] or Path()) / PT.source
-    if target.exists() and not force:
+    if look.exists(target) and not force:
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     name = plan.model_name(chosen, None, pt)
     options_ = ["--describe", f"--name={name}"]

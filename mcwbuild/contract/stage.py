@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from mcwbuild import __version__
-from mcwbuild.contract import disk, documents, inherit, manifest, names, performance, validate
+from mcwbuild.contract import disk, documents, inherit, look, manifest, names, performance, validate
 from mcwbuild.contract.bench import Bench, claim_stdout, emitter
 from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError
 from mcwbuild.contract.phases import SUMS, Phase
@@ -124,7 +124,7 @@ def deliver(package: Path, out: Path, phase: Phase) -> None:
 def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path) -> GateFailed | None:
     """Require, work, ensure, write. Returns the missed gate of a package that was delivered all the same."""
     started = manifest.now()
-    names.require_file_names(value for value in vars(args).values() if isinstance(value, Path) and value.is_file())
+    names.require_file_names(value for value in vars(args).values() if isinstance(value, Path) and look.is_file(value))
     request = stage.require(args)
     stage.work(request, bench)
     if getattr(args, "describe", False):
@@ -133,7 +133,7 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
         os.replace(bench.out / stage.phase.source, out / stage.phase.source)
         return None
     record = ensure(bench.out, args, stage.phase)
-    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and value.is_file()}
+    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and look.is_file(value)}
     facts = {
         "version": __version__,
         "command": _command(stage.phase, args),
