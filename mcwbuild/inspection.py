@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import artefacts, documents, inherit, manifest, readback, validate
+from mcwbuild.contract import artefacts, documents, inherit, look, manifest, readback, validate
 from mcwbuild.contract.errors import ContractBroken, McwbuildError, Problem, Refused
 from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, RKNN, Phase
 
 
 def phase_of(package: Path) -> Phase | None:
     """The phase whose source document lies in the folder, or None where it is no package."""
-    return next((phase for phase in PHASES.values() if (package / phase.source).exists()), None)
+    return next((phase for phase in PHASES.values() if look.exists(package / phase.source)), None)
 
 
 def packages_in(folder: Path) -> tuple[Path, ...]:
@@ -24,7 +24,7 @@ def packages_in(folder: Path) -> tuple[Path, ...]:
         return (folder,)
     names = tuple(phase.package for phase in PHASES.values())
     found = [folder / name for name in names] + sorted(p for name in names for p in folder.glob(f"*/{name}"))
-    return tuple(path for path in found if path.is_dir())
+    return tuple(path for path in found if look.is_folder(path))
 
 
 def inspect(package: Path, phase: Phase) -> list[McwbuildError]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from mcwbuild import freshness, inspection
-from mcwbuild.contract import documents, errors, manifest
+from mcwbuild.contract import documents, errors, look, manifest
 from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError, Problem, StageFailed
 from mcwbuild.contract.events import Event
 from mcwbuild.contract.performance import missed_gate
@@ -118,7 +118,7 @@ def _run(step: Step, engine: Engine, staging: Path, log: Path, reporter: Reporte
     engine.prepare(step.phase, reporter.emit)
     call = StageCall(
         phase=step.phase,
-        inputs=tuple((flag, path.resolve()) for flag, path in step.inputs),
+        inputs=tuple((flag, look.real(path)) for flag, path in step.inputs),
         options=step.options,
         staging=staging,
         log=log,
@@ -135,7 +135,7 @@ def _outcome(step: Step, state: Literal["made", "fresh"], start: float) -> Outco
 
 
 def _require_files(step: Step) -> None:
-    missing = [Problem("there is no such file", file=str(path)) for _, path in step.inputs if not path.is_file()]
+    missing = [Problem("there is no such file", file=str(path)) for _, path in step.inputs if not look.is_file(path)]
     if missing:
         raise InputError(f"The {step.phase.name} phase lacks an input.", problems=missing, kind="missing")
 

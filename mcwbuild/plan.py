@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcwbuild.contract import look, names
 from mcwbuild.contract.dataset import Dataset, pick
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
@@ -29,16 +30,20 @@ class Step:
 
 
 def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
-    """`--name`, else `model.name`, else the model's folder (Ultralytics' `train/weights/best.pt` is `train`)."""
-    folder = model.resolve().parent
+    """`--name`, else `model.name`, else the model's folder (Ultralytics' `train/weights/best.pt` is `train`).
+
+    Raises InputError where documents cannot hold the name.
+    """
+    folder = look.real(model).parent
     own = folder.parent.name if folder.name == "weights" else folder.name
-    return settings["name"] or source_name or own or "model"
+    given = settings["name"] or source_name
+    return names.model_name(given or own or "model", given=bool(given))
 
 
 def out_folder(settings: Settings, name: str) -> Path:
     """The folder that holds the run's packages."""
     chosen: Path | None = settings["out"]
-    return chosen if chosen is not None else BUILD / name
+    return chosen if chosen is not None else BUILD / names.folder_name(name)
 
 
 def _shared(settings: Settings) -> list[str]:
@@ -58,7 +63,7 @@ def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
 
 def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
     """Phase 1: take the checkpoint as it is and measure its baseline."""
-    options = [*([] if settings["source"] else ["--name", name]), *_shared(settings)]
+    options = [*([] if settings["source"] else [f"--name={name}"]), *_shared(settings)]
     if settings["imgsz"]:
         options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
     inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])))

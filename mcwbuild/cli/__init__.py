@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import signal
 import sys
+from io import TextIOWrapper
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -78,6 +79,9 @@ def _on_sigterm(_signal: int, _frame: FrameType | None) -> NoReturn:
 def script() -> NoReturn:
     """The `mcwbuild` program."""
     signal.signal(signal.SIGTERM, _on_sigterm)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # names of every script, and terminals that know one
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(main())
 
 
@@ -94,7 +98,10 @@ def main(argv: list[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:
-        error.show()
+        from mcwbuild.report import console
+
+        usage = error.ctx.get_usage() if isinstance(error, click.UsageError) and error.ctx else ""
+        console.show_usage(usage, error.format_message())
         return int(ExitCode.INPUT)
     except (KeyboardInterrupt, click.Abort):
         from mcwbuild.report import console

@@ -11,7 +11,7 @@ import click
 from mcwbuild import pipeline, plan
 from mcwbuild.cli import inputs
 from mcwbuild.cli.settings import options, settings
-from mcwbuild.contract import disk
+from mcwbuild.contract import disk, look
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
 
@@ -32,10 +32,10 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     chosen = settings(ctx)
     inputs.read(pt, chosen, None, PT.source_schema)
     target: Path = (chosen["out"] or Path()) / PT.source
-    if target.exists() and not force:
+    if look.exists(target) and not force:
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     name = plan.model_name(chosen, None, pt)
-    options_ = ["--describe", "--name", name]
+    options_ = ["--describe", f"--name={name}"]
     if chosen["imgsz"]:
         options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])]
     reporter = console.reporter(chosen["progress"])
@@ -48,5 +48,5 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
                 reporter.close()
         target.parent.mkdir(parents=True, exist_ok=True)
         disk.write_atomic(target, made.read_bytes())
-    console.show_text(str(target))
+    console.show_line(str(target))
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from mcwbuild import pipeline
-from mcwbuild.contract import artefacts, dataset, documents, validate
+from mcwbuild.contract import artefacts, dataset, documents, look, names, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
@@ -37,6 +37,9 @@ def read(model: Path, settings: Settings, source: Path | None, schema: str) -> I
             errors.append(error)
             return None
 
+    files = [path for path in (model, source, settings["data"], settings["dataset"]) if path is not None]
+    for path in files:
+        attempt(lambda path: names.require_file_names([path]), path)
     attempt(_require_model, model)
     name = attempt(lambda path: _model_name(path, schema), source)
     found = attempt(dataset.read, settings["data"])
@@ -52,8 +55,8 @@ def read(model: Path, settings: Settings, source: Path | None, schema: str) -> I
 
 
 def _require_model(path: Path) -> None:
-    if not path.is_file():
-        found = "It is a folder." if path.is_dir() else "There is no such file."
+    if not look.is_file(path):
+        found = "It is a folder." if look.is_folder(path) else "There is no such file."
         raise InputError(f"{path} cannot be read.", found, "Give the path of the model file.", kind="missing")
 
 
@@ -82,7 +85,7 @@ def targets_there(steps: Sequence[Step]) -> dict[Path, str]:
     there: dict[Path, str] = {}
     for step in steps:
         source = step.package / RKNN.source
-        if step.phase is RKNN and source.is_file():
+        if step.phase is RKNN and look.is_file(source):
             try:
                 there[step.package] = str(documents.read_yaml(source).value["rknn"]["platform"]["target"])
             except (McwbuildError, KeyError, TypeError):

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from mcwbuild import inspection
+from mcwbuild.contract import look
 from mcwbuild.contract.errors import InputError, McwbuildError, gravest
 
 
@@ -24,7 +25,7 @@ def verify(folder: Path, as_json: bool) -> int:
     packages = inspection.packages_in(folder)
     if not packages:
         raise InputError(
-            f"{folder} holds no package." if folder.is_dir() else f"{folder} is not a folder.",
+            f"{folder} holds no package." if look.is_folder(folder) else f"{folder} is not a folder.",
             remedy="Give a folder such as build/NAME or build/NAME/onnx_package.",
             kind="missing",
         )
@@ -43,7 +44,7 @@ def verify(folder: Path, as_json: bool) -> int:
         )
     else:
         for package, found in findings[:-1]:
-            console.show_text(f"{'failed' if found else 'ok':<7} {package}")
+            console.show_line(f"{'failed' if found else 'ok':<7} {package}")
     if not errors:
         return 0
     if not as_json:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from mcwbuild.contract.events import Emit, Event, Finished, Noted, Progressed, Started, to_line
+from mcwbuild.contract.terminal import visible
 
 ProgressStyle = Literal["auto", "json", "plain", "quiet"]
 _PROGRESS_INTERVAL = 0.1  # seconds between two lines of the same step: a terminal shows no more
@@ -79,8 +80,8 @@ def emitter(style: ProgressStyle, stream: TextIO) -> Emit:
 
     def plain(event: Event) -> None:
         if isinstance(event, Finished) and style != "quiet":
-            print(f"{event.name:<12} {event.detail}  ({event.seconds:.1f} s)", file=stream, flush=True)
+            print(f"{event.name:<12} {visible(event.detail)}  ({event.seconds:.1f} s)", file=stream, flush=True)
         elif isinstance(event, Noted) and (style != "quiet" or event.level == "warning"):
-            print(f"{event.level}: {event.text}", file=stream, flush=True)
+            print(f"{event.level}: {visible(event.text)}", file=stream, flush=True)
 
     return plain

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from mcwbuild.contract import look
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown
@@ -137,14 +138,14 @@ def _root(data: Mapping[str, Any], data_yaml: Path) -> Path:
     Ultralytics takes `path` from the working folder, or from the file's folder where `path` is not written.
     Here the file's own folder comes second for a written `path` too, so that it works from anywhere.
     """
-    folder = data_yaml.resolve().parent
+    folder = look.real(data_yaml).parent
     written = data.get("path")
     if not isinstance(written, str) or not written:
         return folder
-    candidates = [Path(written).resolve(), (folder / written).resolve()]
+    candidates = [look.real(Path(written)), look.real(folder / written)]
     entries = [data[split] for split in ("train", "val") if isinstance(data.get(split), str)]
-    whole = [root for root in candidates if all((root / entry).exists() for entry in entries)]
-    there = [root for root in candidates if root.exists()]
+    whole = [root for root in candidates if all(look.exists(root / entry) for entry in entries)]
+    there = [root for root in candidates if look.exists(root)]
     return (whole or there or candidates)[0]
 
 
@@ -159,12 +160,12 @@ def _split(root: Path, written: Any, split: str, findings: _Findings) -> tuple[P
     images: list[Path] = []
     missing = False
     for entry in entries:
-        place = (root / entry).resolve()
-        if not place.exists() and entry.startswith("../"):  # Roboflow's exports mean their own folder
-            place = (root / entry[3:]).resolve()
-        if place.is_dir():
+        place = look.real(root / entry)
+        if not look.exists(place) and entry.startswith("../"):  # Roboflow's exports mean their own folder
+            place = look.real(root / entry[3:])
+        if look.is_folder(place):
             images += _images_below(place)
-        elif place.is_file():
+        elif look.is_file(place):
             images += _listed(place)
         else:
             missing = True
@@ -179,7 +180,7 @@ def _images_below(folder: Path) -> Iterator[Path]:
     """As `glob` finds them: linked folders are followed, hidden files and folders are left out."""
     for found in glob.iglob(f"{glob.escape(str(folder))}/**/*.*", recursive=True):  # noqa: PTH207 (Path.rglob differs)
         path = Path(found)
-        if is_image(path) and path.is_file():
+        if is_image(path) and look.is_file(path):
             yield path
 
 
@@ -219,14 +220,14 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     """
     findings = _Findings(dataset_txt)
     images = []
-    folder = dataset_txt.resolve().parent
+    folder = look.real(dataset_txt).parent
     for number, line in enumerate(read_text(dataset_txt).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
             continue
         path = folder / written
         if not is_image(path):
             findings.add(f"{shown(written)} is not an image", hint="one image a line", line=number)
-        elif not path.is_file():
+        elif not look.is_file(path):
             findings.add(f"{shown(written)} is not there", hint=f"looked in {folder}", line=number)
         else:
             images.append(path)
@@ -244,7 +245,7 @@ def fingerprint(paths: Iterable[Path], root: Path) -> str:
     digest = hashlib.sha256()
     for name, path in sorted((_below(path, root), path) for path in paths):
         label = label_of(path)
-        for kind, file in (("image", path), ("label", label if label.is_file() else None)):
+        for kind, file in (("image", path), ("label", label if look.is_file(label) else None)):
             content = "absent" if file is None else _hash(file)
             digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import disk
+from mcwbuild.contract import disk, look
 from mcwbuild.contract import yaml as strict_yaml
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.jsontext import examine_json, load_json
@@ -65,7 +65,7 @@ def read_text(path: Path) -> str:
     except FileNotFoundError:
         raise unreadable(file, [Problem("the file is missing", file)]) from None
     except OSError as error:
-        reason = "it is a folder" if path.is_dir() else error.strerror or type(error).__name__
+        reason = "it is a folder" if look.is_folder(path) else error.strerror or type(error).__name__
         raise unreadable(file, [Problem(f"the file cannot be opened: {reason}", file)]) from None
     except UnicodeDecodeError as error:
         if len(data) > MAX_BYTES:

@@ -146,7 +146,9 @@ class _Reader:
         text = found.group()
         whole = not (found.group(2) or found.group(3))
         value = (int(text) if whole else float(text)) if len(text) <= _MAX_DIGITS else math.inf
-        if (whole and value not in INTEGERS) or not math.isfinite(value):
+        # A float is never looked for among INTEGERS: Python would walk through all of them.
+        kept = value in INTEGERS if isinstance(value, int) else math.isfinite(value)
+        if not kept:
             self.complain(mark, f"{shown(text)} is not a number that can be kept", "write a finite number")
             return None
         return value

@@ -27,10 +27,11 @@ from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from mcwbuild import __version__
-from mcwbuild.contract import disk, documents, inherit, manifest, performance, validate
+from mcwbuild.contract import disk, documents, inherit, look, manifest, names, performance, validate
 from mcwbuild.contract.bench import Bench, claim_stdout, emitter
 from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError
 from mcwbuild.contract.phases import SUMS, Phase
+from mcwbuild.contract.terminal import visible
 
 Request = TypeVar("Request")
 
@@ -123,6 +124,7 @@ def deliver(package: Path, out: Path, phase: Phase) -> None:
 def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path) -> GateFailed | None:
     """Require, work, ensure, write. Returns the missed gate of a package that was delivered all the same."""
     started = manifest.now()
+    names.require_file_names(value for value in vars(args).values() if isinstance(value, Path) and look.is_file(value))
     request = stage.require(args)
     stage.work(request, bench)
     if getattr(args, "describe", False):
@@ -131,7 +133,7 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
         os.replace(bench.out / stage.phase.source, out / stage.phase.source)
         return None
     record = ensure(bench.out, args, stage.phase)
-    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and value.is_file()}
+    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and look.is_file(value)}
     facts = {
         "version": __version__,
         "command": _command(stage.phase, args),
@@ -177,8 +179,8 @@ def _report(args: argparse.Namespace, phase: Phase, error: McwbuildError | None,
         documents.write_json(args.result, outcome)
     elif error is not None:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
-        print(f"error: {error}", file=sys.stderr)
+            print(visible(str(problem)), file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
 
 
 class _Terminated(BaseException):

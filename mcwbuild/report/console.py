@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, Finished, Noted, Progressed, Started, to_line
+from mcwbuild.contract.terminal import cell_text, visible
 from mcwbuild.report.rows import HEADER, RIGHT, cells
-from mcwbuild.report.text import seconds_text, visible
+from mcwbuild.report.text import seconds_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -46,14 +47,31 @@ def show_bug(bug: Exception) -> None:
     _say(f"Its traceback is in {file.name}; please report it.")
 
 
+def show_usage(usage: str, message: str) -> None:
+    """The command was called in a way that it does not know."""
+    for line in usage.splitlines():
+        _say(visible(line))
+    _say(f"error: {visible(message)}")
+
+
 def show_text(text: str) -> None:
-    """A result in words, on standard output."""
+    """Text of our own, as it is, on standard output."""
     print(text)
+
+
+def show_line(text: str) -> None:
+    """A result that may hold names from outside, as one line on standard output."""
+    print(visible(text))
 
 
 def show_json(data: Any) -> None:
     """A result as one JSON document, on standard output."""
-    print(json.dumps(data, indent=2, ensure_ascii=True))
+    print(_json(data, indent=2))
+
+
+def _json(data: Any, indent: int | None = None) -> str:
+    """ASCII JSON in which no text is a command to a CI runner."""
+    return json.dumps(data, indent=indent, ensure_ascii=True).replace("##[", "#\\u0023[")
 
 
 def show_note(text: str) -> None:
@@ -76,7 +94,7 @@ def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]],
     for index, name in enumerate(header):
         table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
     for line in body:
-        table.add_row(*(Text(visible(cell)) for cell in line))
+        table.add_row(*(Text(cell_text(cell)) for cell in line))
     Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
 
 
@@ -84,9 +102,9 @@ def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
     """The ledger of a run: a row for each model, what was not measured and why, and where the packages are."""
     show_table("", HEADER, [cells(row) for row in rows], right=RIGHT)
     for remark in dict.fromkeys(f"{row.model}: {row.remark}" for row in rows if row.remark):
-        show_text(visible(remark))
+        show_line(remark)
     for outcome in outcomes:
-        show_text(f"{outcome.step.name}: {visible(str(outcome.step.package))}")
+        show_line(f"{outcome.step.name}: {outcome.step.package}")
 
 
 class PlainReporter:
@@ -144,7 +162,7 @@ class JsonReporter:
         self._line({"event": "end", "state": outcome.state, "seconds": outcome.seconds, "package": package})
 
     def _line(self, data: Mapping[str, Any]) -> None:
-        _say(json.dumps({"step": self.name, **data}, ensure_ascii=True))
+        _say(_json({"step": self.name, **data}))
 
 
 class LiveReporter:
@@ -154,11 +172,11 @@ class LiveReporter:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
         self.progress: Progress = Progress(
             TextColumn(" "),
             SpinnerColumn(),
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),

@@ -1,15 +1,6 @@
-"""Words and figures for people; text from outside made harmless for a terminal."""
+"""Words and figures for people."""
 
 from __future__ import annotations
-
-import unicodedata
-
-_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}  # controls, bidi marks, surrogates, unassigned, separators
-
-
-def visible(text: str) -> str:
-    """The text with every character that could move a cursor or reorder a line written as its escape."""
-    return "".join(c if c == " " or unicodedata.category(c) not in _UNSAFE else ascii(c)[1:-1] for c in text)
 
 
 def seconds_text(seconds: float) -> str:

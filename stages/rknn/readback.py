@@ -15,6 +15,8 @@ from mcwbuild.contract.readback import rknn_problems
 from stages.rknn.model import Model
 from stages.rknn.targets import Target, Variant
 
+MAX_CUSTOM_STRING = 1023  # bytes that the toolkit takes
+
 
 @dataclass(frozen=True)
 class Artefact:
@@ -55,10 +57,13 @@ def read(path: Path, variant: Variant, model: Model, target: Target, toolkit: st
 
 
 def custom_string(model: Model, version: str) -> str:
-    """What the `.rknn` carries in clear: version, contract and model (1,023 characters at most)."""
-    name = str(model.source.value["model"]["name"])[:100]
-    data = {"mcwbuild": version, "contract_sha256": model.contract_sha256, "model": name}
-    return json.dumps(data, ensure_ascii=True)
+    """What the `.rknn` carries in clear: version, contract and model, ASCII.
+
+    A model name that is too long when it is written in ASCII is left out, not cut.
+    """
+    data = {"mcwbuild": version, "contract_sha256": model.contract_sha256}
+    named = json.dumps({**data, "model": model.source.value["model"]["name"]}, ensure_ascii=True)
+    return named if len(named) <= MAX_CUSTOM_STRING else json.dumps(data)
 
 
 def _compared(facts: RknnFacts, variant: Variant, model: Model, toolkit: str) -> Iterator[tuple[str, Any, Any]]:

@@ -7,7 +7,8 @@ import unicodedata
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcwbuild.report.text import seconds_text, size_text, visible
+from mcwbuild.contract.terminal import visible
+from mcwbuild.report.text import seconds_text, size_text
 
 
 @given(st.text())

@@ -8,11 +8,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mcwbuild.contract.errors import InputError
-from mcwbuild.contract.marks import text_problems
+from mcwbuild.contract.marks import shown, text_problems
 from stages.common.checkpoint import Checkpoint
 from stages.families.yolo.architectures import TASKS, architecture_of, size_of, stem
 
 MAX_CLASSES = 1000
+MAX_NAME = 200  # characters, as the schema says
 PAD = 114  # grey level of Ultralytics' LetterBox (ultralytics/data/augment.py)
 FULL_SCALE = 255.0  # Ultralytics divides 8-bit images by it and subtracts nothing
 _NAMES_THAT_SAY_NOTHING = {"best", "last", "weights", "model", ""}
@@ -93,10 +94,8 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         found = f"Two of its classes have the name {_shown(twice)}."
     else:
-        for index, name in enumerate(names):
-            if not name or len(name) > 200 or _refused(name):
-                found = f"The name of class {index} is empty, too long or holds characters that are not accepted."
-                break
+        refused = ((index, reason) for index, name in enumerate(names) if (reason := _name_problem(name)))
+        found = next((f"The name of class {index}, {shown(names[index])}: {reason}." for index, reason in refused), "")
     if found:
         raise InputError(
             f"The classes of {checkpoint.file} cannot be used.",
@@ -105,6 +104,13 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
             kind="names",
         )
     return names
+
+
+def _name_problem(name: str) -> str | None:
+    """Why documents cannot hold this class name, or None."""
+    if not 1 <= len(name) <= MAX_NAME:
+        return f"it has {len(name)} characters, and 1 to {MAX_NAME} are accepted"
+    return next((message for _, message, _ in text_problems(name)), None)
 
 
 def default_name(checkpoint: Checkpoint) -> str:

@@ -68,6 +68,11 @@ def test_duplicate_keys_and_numbers_that_cannot_be_kept_are_all_told() -> None:
     ]
 
 
+@pytest.mark.parametrize("digits", [20, 399, 401, 100_000])
+def test_whole_numbers_without_end_are_refused_at_once(digits: int) -> None:
+    assert "is not a number that can be kept" in problems("9" * digits)[0]
+
+
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "{'a': 1}", '{"a": 01}', "nul", '"a', "1 2", '{"a" 1}', "\x0b1"])
 def test_what_is_not_json_has_its_place(text: str) -> None:
     assert problems(text)[0].startswith("f.json:1:")

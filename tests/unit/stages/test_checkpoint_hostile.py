@@ -9,9 +9,7 @@ import copyreg
 import pickle
 import re
 import struct
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,28 +29,7 @@ from tests.support.checkpoint_files import (
     placed,
     storage,
 )
-
-_EVENTS: list[str] | None = None
-_WATCHED = ("import", "exec", "compile", "os.", "subprocess.", "socket.", "ctypes.", "pickle.", "shutil.", "marshal.")
-
-
-def _hook(event: str, arguments: tuple[object, ...]) -> None:
-    if _EVENTS is not None and (event == "open" or event.startswith(_WATCHED)):
-        _EVENTS.append(f"{event} {arguments[:1]}")
-
-
-sys.addaudithook(_hook)
-
-
-@contextmanager
-def watched() -> Iterator[list[str]]:
-    """The audit events of the block."""
-    global _EVENTS
-    _EVENTS = events = []
-    try:
-        yield events
-    finally:
-        _EVENTS = None
+from tests.support.watched import watched
 
 
 def refusal(path: Path) -> Refused:
