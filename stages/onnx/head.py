@@ -6,7 +6,8 @@ simplified or not) ends in
     output0 [1, 4 + nc, n] = Concat(boxes * strides, Sigmoid(scores))
 
 where the boxes come from one Softmax over `reg_max` bins (distribution focal loss). From the Sigmoid and from
-the Softmax only reshaping lies before the last convolutions of each scale. Names are not looked at.
+the Softmax only reshaping lies before the last convolutions of each scale. YOLO26 has one bin and no Softmax.
+Names are not looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from stages.onnx.walk import Graph
 _RESHAPING = frozenset(
     ("Concat", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Flatten", "Identity")
 )
-_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "Conv", "MatMul", "ReduceSum"})
+_ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "ReduceSum"})
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def find(
     """
     scales = tuple(_scale(boxes, scores, shapes, size, file) for boxes, scores in pairs)
     of_boxes, of_scores = ({shapes[name][1] for name in names} for names in zip(*pairs, strict=True))
-    if len(of_boxes) != 1 or len(of_scores) != 1 or min(of_boxes) % 4 or min(of_boxes) < 8:
+    if len(of_boxes) != 1 or len(of_scores) != 1 or min(of_boxes) % 4:
         found = f"Its last convolutions give {sorted(of_boxes)} channels of boxes and {sorted(of_scores)} of scores."
         raise unknown(file, found)
     if len({scale.stride for scale in scales}) != len(scales):
@@ -120,10 +121,16 @@ def _maker(graph: Graph, tensor: str) -> Any:
 
 def _pairs(graph: Graph, boxes: str, scores: str, file: str) -> list[tuple[str, str]]:
     """For each scale the tensors of boxes and scores as the convolutions give them."""
-    bins = graph.back(boxes, _RESHAPING | _ARITHMETIC, "Softmax")
-    if len(bins.found) != 1:
-        raise unknown(file, f"Its boxes come from {len(bins.found)} Softmax operators{_in_the_way(bins.strange)}.")
-    trails = [graph.back(tensor, _RESHAPING, "Conv") for tensor in (bins.found[0].input[0], scores)]
+    plain = graph.back(boxes, _RESHAPING | _ARITHMETIC, "Conv")
+    one = plain.found[0].input[0] if len(plain.found) == 1 else boxes  # the convolution that weighs the bins
+    bins = graph.back(one, _RESHAPING | _ARITHMETIC, "Softmax")
+    if len(bins.found) == 1:
+        of_distances = graph.back(bins.found[0].input[0], _RESHAPING, "Conv")
+    elif not bins.found and len(plain.found) > 1 and not plain.strange:  # one bin: the convolutions give the distances
+        of_distances = plain
+    else:
+        raise unknown(file, f"Its boxes come from {len(bins.found)} Softmax operators{_in_the_way(plain.strange)}.")
+    trails = (of_distances, graph.back(scores, _RESHAPING, "Conv"))
     for trail, what in zip(trails, ("boxes", "scores"), strict=True):
         if not trail.found or trail.strange:
             raise unknown(file, f"Before its {what} stand {len(trail.found)} convolutions{_in_the_way(trail.strange)}.")
@@ -158,8 +165,8 @@ def _shown(name: str) -> str:
 def unknown(file: str, found: str) -> InputError:
     """The refusal of a graph without the stock head."""
     return InputError(
-        f"{file} does not end in the stock detection head of YOLOv8 or YOLO11.",
+        f"{file} does not end in the detection head of Ultralytics' YOLOs.",
         found,
-        "Export the detector without NMS: yolo export format=onnx nms=False; or give the checkpoint with --pt.",
+        "Export the detector with raw outputs, nms left at its default: yolo export format=onnx; or give --pt best.pt.",
         kind="head",
     )

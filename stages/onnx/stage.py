@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--pt", type=Path, help="the checkpoint, best.pt")
-    origin.add_argument("--onnx", type=Path, help="an ONNX file with the stock head of YOLOv8 or YOLO11, to be cut")
+    origin.add_argument("--onnx", type=Path, help="an ONNX file whose stock YOLO head is to be cut")
     parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")

@@ -82,9 +82,10 @@ def measured(model: Any, tensors: Sequence[str], shape: Sequence[int]) -> dict[s
     own = {output.name for output in seen.graph.output}
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in own)
     runner = OrtRunner(seen.SerializeToString(), {}, tensors, 1)
+    failures: tuple[type[Exception], ...] = (RuntimeError, *native_errors())
     try:
         found = runner.run(np.zeros(shape, np.float32))
-    except (RuntimeError, *native_errors()) as error:
+    except failures as error:
         said = str(error).strip().splitlines()[0][:300]
         raise StageFailed("ONNX Runtime cannot run the model.", f"It says: {said}.", kind="load") from error
     return {name: value.shape for name, value in zip(tensors, found, strict=True)}

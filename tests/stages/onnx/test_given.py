@@ -22,6 +22,7 @@ CASES = {
     "yolov8, opset 12, simplified": ("yolov8n.yaml", 80, (64, 96), 12, True, False),
     "yolo11, opset 17": ("yolo11n.yaml", 3, (64, 96), 17, False, False),
     "yolo11, opset 17, simplified": ("yolo11n.yaml", 1, (96, 64), 17, True, False),
+    "yolo12, opset 17": ("yolo12n.yaml", 2, (64, 64), 17, False, False),
     "yolov8, head of 8.3, opset 13": ("yolov8n.yaml", 64, (64, 64), 13, False, True),
     "yolo11, head of 8.3, simplified": ("yolo11n.yaml", 2, (64, 64), 17, True, True),
     "yolov8, opset 19, dynamo": ("yolov8n.yaml", 1, (64, 64), 19, False, False),
@@ -54,6 +55,20 @@ def test_the_cut_gives_what_the_network_gives_in_pytorch(tmp_path: Path, case: s
     assert np.abs(boxes - expected_boxes[kept[:, 1]]).max() < 0.01  # pixels
     assert np.abs(scores - expected_scores[kept[:, 0], kept[:, 1]]).max() < 1e-4
     assert np.array_equal(labels, kept[:, 0])
+
+
+def test_one_bin_is_found_without_a_softmax(tmp_path: Path) -> None:
+    model = network("yolo26n.yaml", 3)
+    model.model[-1].end2end = False  # as `yolo export` has it unless nms=False
+    found = given.read(written(tmp_path, export(model, (64, 96))))
+    assert found.head.described() | {"outputs": []} == {
+        "family": "yolo_dfl",
+        "strides": [8, 16, 32],
+        "reg_max": 1,
+        "num_classes": 3,
+        "outputs": [],
+        "score_activation": "sigmoid",
+    }
 
 
 @pytest.fixture(scope="module")
