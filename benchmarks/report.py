@@ -27,11 +27,12 @@ def read(answer: Path) -> list[sides.Row]:
 
 def keep(name: str, rows: list[sides.Row]) -> None:
     """Put the rows into the table; a benchmark's older ones go, the others stay."""
-    before, between, after = re.split(f"(?<={BEGIN}\n)|(?={END})", README.read_text("utf-8"))
+    before, _, rest = README.read_text("utf-8").partition(f"{BEGIN}\n")
+    between, _, after = rest.partition(END)
     kept = [line for line in between.splitlines(keepends=True) if line.startswith("| ")][1:]
     mark = f"| {name}: "
     lines = [line for line in kept if not line.startswith(mark)] + [mark + _line(row) for row in rows]
-    README.write_text(f"{before}{HEADER}{''.join(sorted(lines, key=_natural))}{after}", "utf-8")
+    README.write_text(f"{before}{BEGIN}\n{HEADER}{''.join(sorted(lines, key=_natural))}{END}{after}", "utf-8")
 
 
 def _natural(line: str) -> list[tuple[int, str]]:

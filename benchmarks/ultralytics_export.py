@@ -49,15 +49,11 @@ def _ours(checkpoint: Path, folder: Path, threads: int) -> float:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     pt, onnx, rknn = (work / name for name in ("pt", "onnx", "rknn"))
+    made = ["--onnx", str(onnx / "best.onnx"), "--source", str(onnx / "onnx_source.yaml")]
     phases = (
         ("pt", pt, ["--pt", str(checkpoint), "--name", "model"]),
         ("onnx", onnx, ["--pt", str(pt / "best.pt"), "--source", str(pt / "training_source.yaml")]),
-        (
-            "rknn",
-            rknn,
-            ["--onnx", str(onnx / "best.onnx"), "--source", str(onnx / "onnx_source.yaml"), "--target", TARGET]
-            + ["--dataset", str(folder / "list.txt")],
-        ),
+        ("rknn", rknn, [*made, "--target", TARGET, "--dataset", str(folder / "list.txt")]),
     )
     seconds = 0.0
     for phase, out, words in phases:
