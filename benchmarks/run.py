@@ -86,7 +86,7 @@ def main() -> int:
         return 2
     keep = report.keep if args.write else lambda _name, _rows: None
     try:
-        return int(any([measured(name, args, keep) for name in names]))
+        return int(max(measured(name, args, keep) for name in names))
     except sides.BenchmarkError as error:
         print(error, file=sys.stderr)
         return 2

@@ -94,7 +94,7 @@ def calls(function: Callable[[], object], clock: Callable[[], float] = time.perf
     """Times calls of `function` in this process; gives the seconds of one. The garbage collector waits, as in timeit.
 
     As many calls as take `_SPAN`: on a busy machine a quick side would else fall between two of its interruptions.
-    `clock` may be `time.process_time` where both sides work in one thread: what other processes take does not count then.
+    `clock` may be `time.process_time` where both sides work in one thread: then the time of others does not count.
     """
     count = max(1, round(_SPAN / max(min(timeit.repeat(function, timer=clock, number=1, repeat=5)), 1e-9)))
 

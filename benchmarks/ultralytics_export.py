@@ -2,8 +2,8 @@
 
 Ours: `python -m stages.pt`, `stages.onnx`, `stages.rknn` in this Python, one after the other; the seconds of their
 evaluation (steps `evaluate`, `test`, `compare`, as their own progress reports them) are taken off.
-Ultralytics: `yolo export format=rknn quantize=16` and `quantize=8`, in this Python too. INT8 is calibrated with the same
-50 images on both sides. Needs one environment with all of benchmarks/requirements-all.in.
+Ultralytics: `yolo export format=rknn quantize=16` and `quantize=8`, in this Python too. INT8 is calibrated with the
+same 50 images on both sides. Needs one environment with all of benchmarks/requirements-all.in.
 """
 
 from __future__ import annotations
