@@ -112,7 +112,7 @@ def last_line(error: BaseException) -> str:
 
 
 def build(toolkit: Toolkit, job: Job) -> None:
-    """Configure, load, build and export; the simulator is ready afterwards."""
+    """Configure, load, build and export."""
     quantized = job.calibration is not None
     toolkit.call(
         "config",
@@ -126,7 +126,6 @@ def build(toolkit: Toolkit, job: Job) -> None:
     toolkit.call("load_onnx", job.model)
     toolkit.call("build", do_quantization=quantized, dataset=job.calibration)
     toolkit.call("export_rknn", job.export)
-    toolkit.call("init_runtime")
 
 
 def work(job: Job, bench: Bench) -> Measured:
@@ -138,6 +137,7 @@ def work(job: Job, bench: Bench) -> Measured:
     runner = SimulatorRunner(toolkit, job.platform)
     images = measure.test_images(job)
     with bench.step(f"{job.variant} test", f"{len(images)} images on the simulator") as step:
+        toolkit.call("init_runtime")
         verdict = measure.accuracy(runner, job, images, step.progress)
         reached = verdict.metrics.get("map50_95")
         step.result = "accuracy not measured" if reached is None else f"map50_95 {reached:.4f}"

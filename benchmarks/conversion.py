@@ -1,0 +1,97 @@
+"""The rknn stage's conversion, its evaluation aside, beside a bare script of toolkit calls on the same model.
+
+Ours is `python -m stages.rknn`: check the inputs, build in a child process, read the file back, write the documents.
+The seconds of its evaluation (the steps `test` and `compare`, as its own progress reports them) are taken off.
+The bare script imports the toolkit and calls config, load_onnx, build, export_rknn with the example's values.
+INT8 is calibrated with the same images; the bare script gives them to the toolkit as they are.
+Needs the rknn phase's environment.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import sides
+
+from mcwbuild.contract import dataset
+
+GOAL = sides.Goal("time", 1.1)
+CALIBRATION_IMAGES = 50
+TARGET = "rk3588"
+BARE = """
+import sys
+from rknn.api import RKNN
+model, out, target, listing = sys.argv[1:]
+rknn = RKNN(verbose=False)
+steps = [
+    lambda: rknn.config(mean_values=[[0, 0, 0]], std_values=[[255, 255, 255]], target_platform=target),
+    lambda: rknn.load_onnx(model),
+    lambda: rknn.build(do_quantization=bool(listing), dataset=listing or None),
+    lambda: rknn.export_rknn(out),
+]
+sys.exit(any(step() != 0 for step in steps))
+"""
+
+
+def evaluation_seconds(progress: str) -> float:
+    """The seconds of the steps that measure, from a stage's `--progress json`."""
+    events = [json.loads(line) for line in progress.splitlines() if line.startswith("{")]
+    measured = ("evaluate", "test", "compare")
+    return sum(
+        float(event["seconds"])
+        for event in events
+        if event.get("event") == "finished" and event["name"].split()[-1] in measured
+    )
+
+
+def rows(args: argparse.Namespace) -> list[sides.Row]:
+    """One row for FP16, one for INT8."""
+    images = dataset.pick(dataset.read(args.data).splits["train"], CALIBRATION_IMAGES)
+    with tempfile.TemporaryDirectory(prefix="mcwbuild-benchmark-") as folder:
+        listing = Path(folder, "dataset.txt")
+        listing.write_text("".join(f"{image.resolve()}\n" for image in images), "utf-8")
+        return [_row(variant, args, listing, Path(folder)) for variant in ("fp16", "int8")]
+
+
+def _row(variant: str, args: argparse.Namespace, listing: Path, folder: Path) -> sides.Row:
+    work = folder / variant
+    quantized = variant == "int8"
+
+    def ours() -> float:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        model = ["--onnx", str(args.onnx.resolve()), "--source", str(args.onnx.resolve().with_name("onnx_source.yaml"))]
+        chosen = ["--dtype", variant, "--target", TARGET, "--threads", str(args.threads)]
+        given = ["--dataset", str(listing)] if quantized else []
+        command = [
+            sys.executable,
+            "-m",
+            "stages.rknn",
+            *model,
+            *chosen,
+            *given,
+            "--out",
+            str(work),
+            "--progress",
+            "json",
+        ]
+        seconds, progress = sides.run(command, work)
+        return seconds - evaluation_seconds(progress)
+
+    def bare() -> float:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+        words = [str(args.onnx.resolve()), str(work / "bare.rknn"), TARGET, str(listing) if quantized else ""]
+        return sides.run([sys.executable, "-c", BARE, *words], work, OMP_NUM_THREADS=str(args.threads))[0]
+
+    times = sides.alternate(ours, bare, args.rounds)
+    return sides.Row(f"conversion to {variant.upper()}", "`stages.rknn`", "a bare toolkit script", *times, GOAL)
+
+
+if __name__ == "__main__":
+    sides.main(__doc__, rows, "--onnx", "--data")
