@@ -24,7 +24,10 @@ def exists(path: Path) -> bool:
 
 def real(path: Path) -> Path:
     """The absolute path without symbolic links, as far as they lead anywhere."""
-    return Path(os.path.realpath(path))
+    try:
+        return Path(os.path.realpath(path))
+    except ValueError:  # text that no file system can hold
+        return path.absolute()
 
 
 def _seen(path: Path, question: Callable[[Path], bool]) -> bool:

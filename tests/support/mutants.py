@@ -54,7 +54,7 @@ TOKENS = (
 )
 VALUES: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 3, 2**63, 1.5, -0.0, 1e300, "", "x", "RGB", "\u202e", "a" * 300, "../x", "0" * 64),
-    *([], {}, [[]], [None], [0, 0, 0], ["a", "a"], {"a": {"b": {}}}, [1] * 2000, "nan", "1e400"),
+    *([], {}, [[]], [None], [0, 0, 0], ["a", "a"], {"a": {"b": {}}}, [1] * 200, "nan", "1e400"),
 )
 _TOKEN = re.compile(r"\w+|\s+|[^\w\s]")
 _DEEP = 40  # levels, twice what a loader takes
@@ -121,7 +121,7 @@ def damaged_value(rng: random.Random, value: Any, types: bool) -> Any:
             for _ in range(rng.choice((1, 2, _DEEP))):
                 holder[key] = rng.choice(([holder[key]], {"x": holder[key]}))
         elif isinstance(holder, list):
-            holder *= rng.choice((2, 3, 500)) if len(holder) < 100 else 1
+            holder *= rng.choice((2, 3, 50)) if len(holder) < 100 else 1
     return whole
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from mcwbuild.contract import inherit
+from mcwbuild.contract import artefacts, inherit
 from mcwbuild.contract.errors import StageFailed
 from stages.onnx import graph
 from stages.onnx.ort_runner import OrtRunner
+from tests.support.class_names import acceptable
 
 CONTRACT: dict[str, Any] = inherit.complete(
     {
@@ -149,3 +151,30 @@ def test_the_weights_are_counted(network: torch.nn.Module) -> None:
     weights = sum(part.numel() for part in network.parameters())
     folded = 16  # the batch norm's scale and shift go into the convolution before it
     assert graph.values(exported(network)) == weights - folded
+
+
+HOSTILE = [
+    'it\'s "quoted" """',
+    "two\nlines\r\t",
+    "{{ 7*7 }} ${HOME} %s",
+    "\\u202e",
+    "::error::x ##[error]y",
+    "a\u200db\u200c",
+]
+
+
+def test_hostile_names_stand_unchanged_in_the_metadata_as_our_reader_reads_it(
+    network: torch.nn.Module, tmp_path: Path
+) -> None:
+    """Beside a hundred characters of every plane's letters, the same through onnx and through our own reader."""
+    scripts = [chr(n) for n in range(0xA0, 0x30000, 1777) if acceptable(chr(n)) and not 0xD800 <= n < 0xE000]
+    classes = {"names": [*HOSTILE, *scripts], "num_classes": len(HOSTILE) + len(scripts)}
+    source = {**CONTRACT, "classes": classes, "model": {**CONTRACT["model"], "name": "\U0001f600 犬 'a'"}}
+    path = tmp_path / "best.onnx"
+    path.write_bytes(graph.label(exported(network), source, HEAD))
+    theirs = {entry.key: entry.value for entry in onnx.load(path).metadata_props}
+    ours = artefacts.read_onnx(path).metadata
+    assert ours == theirs
+    assert json.loads(ours["mcwbuild.contract"])["classes"]["names"] == classes["names"]
+    assert json.loads(ours["mcwbuild.model"])["name"] == source["model"]["name"]
+    assert ours["mcwbuild.contract_sha256"] == inherit.contract_sha256(source)

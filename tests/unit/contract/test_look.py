@@ -33,6 +33,13 @@ def test_what_cannot_be_looked_at_is_not_there(folder: Path, kind: str) -> None:
     assert not look.exists(path)
 
 
+@pytest.mark.parametrize("written", ["\\ud800", "a\\0b"])
+def test_text_that_no_file_system_holds_is_refused_as_a_folder(folder: Path, written: str) -> None:
+    (folder / "data.yaml").write_text(f'path: "{written}"\ntrain: "{written}"\nval: x\nnames: [a]\n')
+    with pytest.raises(InputError, match="not a usable"):
+        dataset.read(folder / "data.yaml")
+
+
 @pytest.mark.parametrize("kind", [kind for kind in IMPOSSIBLE if kind != "a NUL"])
 def test_documents_and_datasets_that_name_such_paths_are_refused_in_a_sentence(folder: Path, kind: str) -> None:
     name = IMPOSSIBLE[kind]

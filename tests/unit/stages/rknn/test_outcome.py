@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -184,3 +185,16 @@ def test_an_artefact_that_is_not_what_was_asked_for_is_refused(
     with pytest.raises(ContractBroken) as caught:
         readback.read(file, "int8", MODEL, targets.find("rk3588"), "2.3.2")
     assert [problem for problem in caught.value.problems if problem.message.startswith(f"{field} is ")]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("toy", True), ("a" * 200, True), ("犬 \"'", True), ("\U0001f600" * 200, False)]
+)
+def test_the_custom_string_holds_the_models_name_whole_or_not_at_all(name: str, kept: bool) -> None:
+    source = {**SOURCE, "model": {**SOURCE["model"], "name": name}}
+    text = readback.custom_string(replace(MODEL, source=Document(source, "onnx_source.yaml")), "0.1.0")
+    assert text.isascii()
+    assert len(text) <= readback.MAX_CUSTOM_STRING
+    assert text.startswith('{"mcwbuild"')
+    assert json.loads(text).get("model") == (name if kept else None)
+    assert json.loads(text)["contract_sha256"] == MODEL.contract_sha256
