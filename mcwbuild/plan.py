@@ -115,7 +115,7 @@ def rknn_steps(
 def given_step(onnx: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
     """Phase 2 on an ONNX file of somebody else's: cut its head and compare with the file as it came."""
     source = settings["source"]
-    options = [*([] if source else ["--name", name]), *([] if settings["simplify"] else ["--no-simplify"])]
+    options = [*([] if source else [f"--name={name}"]), *([] if settings["simplify"] else ["--no-simplify"])]
     inputs = (
         ("--onnx", onnx),
         *_optional(("--source", source), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
