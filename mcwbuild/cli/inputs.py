@@ -77,7 +77,7 @@ def made_by_mcwbuild(onnx: Path) -> bool:
 
     Raises InputError where it is there and cannot be read; a file that is missing is told with all other inputs.
     """
-    return onnx.is_file() and "mcwbuild.contract" in artefacts.read_onnx(onnx).metadata
+    return look.is_file(onnx) and "mcwbuild.contract" in artefacts.read_onnx(onnx).metadata
 
 
 def targets_there(steps: Sequence[Step]) -> dict[Path, str]:
