@@ -64,9 +64,10 @@ def of_given(given: Given, runner: OrtRunner) -> Reference:
         return [boxes, scores]
 
     def same(outputs: Outputs) -> Outputs:
-        boxes, scores, _ = decode(outputs, head, -1.0)  # below every score: all cells, class after class
-        scores = scores.reshape(head["num_classes"], -1)
-        return [boxes[: scores.shape[1]], scores]
+        boxes, scores, classes = decode(outputs, head, -1.0)  # below every score: every cell for every class
+        order = np.argsort(classes, kind="stable")  # class after class, cells in the scales' order
+        scores = scores[order].reshape(head["num_classes"], -1)
+        return [boxes[order[: scores.shape[1]]], scores]
 
     return Reference(("boxes", "scores"), run, same, _equality)
 
