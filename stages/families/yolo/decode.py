@@ -16,6 +16,7 @@ def decode(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Candidates above `confidence`: boxes float32 [n, 4] x1 y1 x2 y2 in input pixels, scores [n], classes [n].
 
+    They come scale after scale, in each class after class, in each cell after cell.
     `outputs` alternate per scale: distance logits float32 [1, 4 * reg_max, h, w] and class scores after
     the sigmoid [1, num_classes, h, w]; `head["strides"]` and `head["reg_max"]` describe them.
 
