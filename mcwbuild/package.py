@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mcwbuild.contract import disk, manifest
+from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, Problem, Refused
 from mcwbuild.contract.phases import PHASES, SUMS, Phase
 from mcwbuild.gate import admit, lacking_disk
@@ -48,7 +48,7 @@ class Workspace:
         """Takes the lock and puts right what a killed run left. Raises EnvironmentLacking, InputError."""
         from filelock import FileLock, Timeout
 
-        _make_folder(self.out)
+        documents.make_folder(self.out)
         lock = FileLock(self.out / ".lock")
         try:
             lock.acquire(timeout=self._patience)
@@ -98,15 +98,6 @@ class Workspace:
     def log(self, step: str) -> Path:
         """The log file of a step; it stays, whatever becomes of the step."""
         return self.out.absolute() / LOGS / f"{re.sub(r'[^A-Za-z0-9._-]+', '-', step)}.log"
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The output folder {folder} cannot be made.", f"{error.strerror}.", "Give --out another folder."
-        ) from error
 
 
 def _holder(out: Path) -> str:

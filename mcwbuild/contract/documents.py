@@ -74,3 +74,13 @@ def read_text(path: Path) -> str:
         raise unreadable(
             file, [Problem("the file is not UTF-8 text", file, line, column, None, "save it as UTF-8")]
         ) from None
+
+
+def make_folder(folder: Path) -> None:
+    """The output folder, made where it is missing. Raises InputError where it cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"The output folder {folder} cannot be made.", f"{error.strerror}.", "Give --out another folder."
+        ) from error

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
@@ -29,7 +29,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from mcwbuild import __version__
 from mcwbuild.contract import disk, documents, inherit, look, manifest, names, performance, validate
 from mcwbuild.contract.bench import Bench, claim_stdout, emitter
-from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError
+from mcwbuild.contract.errors import ExitCode, GateFailed, McwbuildError
 from mcwbuild.contract.phases import SUMS, Phase
 from mcwbuild.contract.terminal import visible
 
@@ -199,7 +199,7 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
     staging: Path | None = None
     error: McwbuildError | None = None
     try:
-        _make_out(args.out)
+        documents.make_folder(args.out)
         _sweep(args.out)
         staging = Path(tempfile.mkdtemp(prefix=f".partial-{os.getpid()}-", dir=args.out))
         with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
@@ -217,18 +217,10 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
         error, code = McwbuildError(f"A bug in the {stage.phase.name} stage: {type(bug).__name__}: {bug}"), ExitCode.BUG
     finally:
         if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+            with suppress(OSError):  # the next run sweeps what is left
+                disk.remove_tree(staging)
     _report(args, stage.phase, error, int(code))
     return int(code)
-
-
-def _make_out(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"The output folder {out} cannot be made.", f"{error.strerror}.", "Give --out another folder."
-        ) from error
 
 
 def _sweep(out: Path) -> None:

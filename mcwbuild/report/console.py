@@ -74,11 +74,6 @@ def _json(data: Any, indent: int | None = None) -> str:
     return json.dumps(data, indent=indent, ensure_ascii=True).replace("##[", "#\\u0023[")
 
 
-def show_note(text: str) -> None:
-    """A remark for people, on standard error."""
-    _say(visible(text))
-
-
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
