@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
-from mcwbuild.contract.events import Emit, from_line
+from mcwbuild.contract.errors import EnvironmentLacking
+from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import Phase
-from mcwbuild.engines import StageCall, code, environments, machine, supervised
+from mcwbuild.engines import StageCall, code, environments, invocation, machine, supervised
 from mcwbuild.engines.environments import cache_folder
 
 __all__ = ["LocalEngine", "cache_folder"]
@@ -66,69 +66,29 @@ class LocalEngine:
                 f"The {call.phase.name} stage cannot be started.", f"{error}.", "Free disk space.", kind="disk"
             ) from error
 
-        def take(line: str) -> bool:
-            event = from_line(line)
-            if event is not None:
-                emit(event)
-            return event is not None
-
         try:
             return supervised.run(
                 command(python, call),
-                environment(python, source, folders, threads(call.options)),
+                environment(python, source, folders, invocation.threads(call.options) or len(os.sched_getaffinity(0))),
                 folders["work"],
                 call.log,
-                take,
+                emit,
                 call.timeout,
             )
         except supervised.TimedOut as error:
-            raise StageFailed(
-                f"The {call.phase.name} stage was stopped.",
-                f"It was not done after {call.timeout:.0f} seconds.",
-                f"Its log is {call.log}.",
-                kind="timeout",
-            ) from error
+            raise invocation.timed_out(call) from error
 
 
 def command(python: Path, call: StageCall) -> list[str]:
     """The same words as in a container: `python -m stages.<phase> ...`."""
-    inputs = [word for flag, path in call.inputs for word in (flag, str(path))]
-    outputs = ["--out", str(call.staging / "out"), "--result", str(call.staging / "result.json")]
-    return [
-        *(str(python), "-s", "-P", "-m", f"stages.{call.phase.name}", *inputs, *call.options, *outputs),
-        *("--nonce", call.nonce, "--progress", "json"),
-    ]
-
-
-def threads(options: tuple[str, ...]) -> int:
-    """The `--threads` among the options, else the CPUs that this process may use."""
-    if "--threads" in options[:-1]:
-        return int(options[options.index("--threads") + 1])
-    return len(os.sched_getaffinity(0))
+    return [str(python), *invocation.words(call, lambda _flag, path: str(path), str(call.staging))]
 
 
 def environment(python: Path, source: Path, folders: dict[str, Path], count: int) -> dict[str, str]:
     """All that the stage's environment holds: nothing of the caller's leaks into it, or into a `.rknn`."""
-    home, tmp = str(folders["home"]), str(folders["tmp"])
-    passed = {name: os.environ[name] for name in _PASSED if name in os.environ}
     return {
         "PATH": f"{python.parent}:/usr/bin:/bin",
-        "HOME": home,
-        "USER": "mcwbuild",
-        "LANG": "C.UTF-8",
-        "TMPDIR": tmp,
-        "XDG_CACHE_HOME": f"{home}/.cache",
-        "XDG_CONFIG_HOME": f"{home}/.config",
-        "YOLO_CONFIG_DIR": f"{home}/ultralytics",
-        "YOLO_OFFLINE": "true",
-        "YOLO_AUTOINSTALL": "false",
-        "ULTRALYTICS_SAFE_LOAD": "1",
-        "MPLCONFIGDIR": f"{home}/matplotlib",
-        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
         "PYTHONPATH": str(source),
-        "PYTHONHASHSEED": "0",
-        "PYTHONNOUSERSITE": "1",
-        "PYTHONUNBUFFERED": "1",  # what a killed stage said last is in the log
-        "OMP_NUM_THREADS": str(count),
-        **passed,
+        **invocation.environment(str(folders["home"]), str(folders["tmp"]), count),
+        **invocation.passed(*_PASSED),
     }

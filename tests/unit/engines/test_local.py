@@ -15,7 +15,7 @@ import pytest
 from mcwbuild.contract import assets
 from mcwbuild.contract.events import Event, Noted
 from mcwbuild.contract.phases import ONNX
-from mcwbuild.engines import StageCall, code, supervised
+from mcwbuild.engines import StageCall, code, stage_log
 from mcwbuild.engines.local import LocalEngine
 from tests.support.engines import alive, gone_soon, toy_code, toy_environment
 
@@ -137,10 +137,10 @@ def test_a_killed_orchestrators_stage_dies_with_its_whole_family(
 def test_a_log_is_bounded_and_keeps_its_beginning_and_its_end(
     engine: LocalEngine, call: StageCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervised, "LOG_LIMIT", 100_000)
+    monkeypatch.setattr(stage_log, "LOG_LIMIT", 100_000)
     assert engine.run(replace(call, options=("--do", "flood", "5000")), ignore) == 0
     log = call.log.read_text()
-    assert len(log) < 100_000 + supervised.TAIL + 100
+    assert len(log) < 100_000 + stage_log.TAIL + 100
     assert "a library's noise" in log
     assert f"{3:099}" in log
     assert "bytes left out" in log
@@ -151,7 +151,7 @@ def test_lines_arrive_whole_however_the_pipe_cuts_them() -> None:
     text = b"one\ntwo\r\n\nthree"
     for size in range(1, len(text) + 1):
         taken: list[bytes] = []
-        lines = supervised.Lines(taken.append)
+        lines = stage_log.Lines(taken.append)
         for start in range(0, len(text), size):
             lines.feed(text[start : start + size])
         lines.feed(b"")

@@ -1,0 +1,62 @@
+"""How a stage is called, the same in an environment and in a container: its words and its process environment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from mcwbuild.contract.errors import StageFailed
+from mcwbuild.engines import StageCall
+
+
+def words(call: StageCall, place: Callable[[str, Path], str], staging: str) -> list[str]:
+    """The stage's words after `python`; `place` says where the file of a flag lies for the stage."""
+    inputs = [word for flag, path in call.inputs for word in (flag, place(flag, path))]
+    outputs = ["--out", f"{staging}/out", "--result", f"{staging}/result.json"]
+    return [
+        *("-s", "-P", "-m", f"stages.{call.phase.name}", *inputs, *call.options, *outputs),
+        *("--nonce", call.nonce, "--progress", "json"),
+    ]
+
+
+def threads(options: tuple[str, ...]) -> int | None:
+    """The `--threads` among the options, or None."""
+    return int(options[options.index("--threads") + 1]) if "--threads" in options[:-1] else None
+
+
+def environment(home: str, tmp: str, count: int) -> dict[str, str]:
+    """What every stage's process finds set, beside where its Python and its code are."""
+    return {
+        "HOME": home,
+        "USER": "mcwbuild",
+        "LANG": "C.UTF-8",
+        "TMPDIR": tmp,
+        "XDG_CACHE_HOME": f"{home}/.cache",
+        "XDG_CONFIG_HOME": f"{home}/.config",
+        "YOLO_CONFIG_DIR": f"{home}/ultralytics",
+        "YOLO_OFFLINE": "true",
+        "YOLO_AUTOINSTALL": "false",
+        "ULTRALYTICS_SAFE_LOAD": "1",
+        "MPLCONFIGDIR": f"{home}/matplotlib",
+        "TORCHINDUCTOR_CACHE_DIR": f"{home}/inductor",
+        "PYTHONHASHSEED": "0",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",  # what a killed stage said last is in the log
+        "OMP_NUM_THREADS": str(count),
+    }
+
+
+def passed(*names: str) -> dict[str, str]:
+    """Those of the caller's variables that are set."""
+    return {name: os.environ[name] for name in names if name in os.environ}
+
+
+def timed_out(call: StageCall) -> StageFailed:
+    """The error of a stage that was stopped because its time was up."""
+    return StageFailed(
+        f"The {call.phase.name} stage was stopped.",
+        f"It was not done after {call.timeout:.0f} seconds.",
+        f"Its log is {call.log}.",
+        kind="timeout",
+    )
