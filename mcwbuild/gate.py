@@ -10,11 +10,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
-from mcwbuild.contract import disk
+from mcwbuild.contract import disk, jsontext
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, Problem, Refused, StageFailed
 from mcwbuild.contract.phases import Phase
 
@@ -32,8 +33,10 @@ _KINDS = {
 }
 
 
-def admit(raw: Path, phase: Phase, into: Path) -> None:
+def admit(raw: Path, phase: Phase, into: Path, only: Collection[str] = ()) -> None:
     """Copies the stage's output `raw` into the empty folder `into`, files 0644, folder 0755.
+
+    `only` names the files where they are not all those of the phase.
 
     Raises Refused (links, special files, names that the phase does not declare, files beyond their
     budget), StageFailed (a file is missing, empty, or changes while it is copied) and
@@ -48,8 +51,8 @@ def admit(raw: Path, phase: Phase, into: Path) -> None:
     unsafe: list[Problem] = []
     broken: list[Problem] = []
     try:
-        names = list(_declared(folder, phase, unsafe))
-        needed = set(phase.files) - set(phase.optional)
+        names = list(_declared(folder, only or phase.files, unsafe))
+        needed = set(only or phase.files) - set(phase.optional)
         broken += [Problem("the stage did not make it", file=name) for name in sorted(needed - set(names))]
         for name in sorted(names):
             try:
@@ -65,6 +68,17 @@ def admit(raw: Path, phase: Phase, into: Path) -> None:
     if unsafe or broken:
         raise _verdict(phase, unsafe, broken)
     into.chmod(0o755)
+
+
+def outcome(staging: Path) -> Any:
+    """What the stage wrote as its outcome, `result.json`; None where it is no plain file with JSON in it."""
+    try:
+        number = os.open(staging / "result.json", _NO_SURPRISES)
+        with closing(os.fdopen(number, "rb", buffering=0)) as file:
+            _require_plain(os.fstat(number), DOCUMENT_BUDGET)
+            return jsontext.load_json(file.read(DOCUMENT_BUDGET).decode(), "result.json").value
+    except (OSError, UnicodeDecodeError, McwbuildError, _Unsafe):
+        return None
 
 
 def lacking_disk(place: Path, error: OSError) -> McwbuildError:
@@ -90,12 +104,12 @@ def _budget(name: str, phase: Phase) -> int:
     return MODEL_BUDGET if model else DOCUMENT_BUDGET
 
 
-def _declared(folder: int, phase: Phase, unsafe: list[Problem]) -> Iterator[str]:
+def _declared(folder: int, declared: Collection[str], unsafe: list[Problem]) -> Iterator[str]:
     """The names that may be there; every other one becomes a problem."""
     others = 0
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name in phase.files:
+            if entry.name in declared:
                 yield entry.name
             elif (others := others + 1) <= SHOWN:
                 name = entry.name.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")

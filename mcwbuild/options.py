@@ -6,6 +6,7 @@ Flag > `MCWBUILD_*` > `mcwbuild.yaml` found upwards > the user's configuration >
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +18,9 @@ FILE = "mcwbuild.yaml"
 PREFIX = "MCWBUILD_"
 
 Dtype = Literal["fp16", "int8", "both"]
-EngineName = Literal["auto", "local"]
 Progress = Literal["auto", "tty", "plain", "quiet", "json"]
 DTYPES: tuple[Dtype, ...] = ("both", "fp16", "int8")
-ENGINES: tuple[EngineName, ...] = ("auto", "local")
+ENGINES = ("auto", "docker", "local")
 PROGRESS: tuple[Progress, ...] = ("auto", "tty", "plain", "quiet", "json")
 ALGORITHMS = ("normal", "kl_divergence", "mmse")
 TARGETS = (
@@ -28,6 +28,7 @@ TARGETS = (
     "rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118",
 )  # fmt: skip
 
+LEAST_MEMORY = 256 << 20  # bytes: torch alone takes as much
 INT8_ONLY = ("rv1103", "rv1103b", "rv1106", "rv1106b")  # their NPUs compute in integers only
 
 
@@ -79,6 +80,17 @@ def image_size(value: Any) -> tuple[int, int]:
     return sides[0], sides[-1]
 
 
+def size_in_bytes(value: Any) -> int:
+    """An amount of memory, from `8g`, `512m` or bytes: binary multiples, as `docker run --memory` reads them."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kmgt]?)i?b?", str(value).strip().lower())
+    if not found:
+        raise ValueError(f"{value} is not a size such as 8g or 512m")
+    size = int(float(found[1]) * 1024 ** "_kmgt".index(found[2] or "_"))
+    if size < LEAST_MEMORY:
+        raise ValueError(f"{value} is too little: a stage needs {LEAST_MEMORY >> 20}m at least")
+    return size
+
+
 def truth(value: Any) -> bool:
     """A yes or no from the environment or a file."""
     if isinstance(value, bool):
@@ -119,6 +131,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("target", targets, (), "Rockchip platform; may be given several times.", "CHIP"),
     Option("dtype", one_of(*DTYPES), "both", "fp16 for accuracy, int8 for speed, or both.", "|".join(DTYPES)),
     Option("engine", one_of(*ENGINES), "auto", "Where stages run.", "|".join(ENGINES)),
+    Option("memory", size_in_bytes, None, "Memory of a stage's container.  [default: 80 % of the machine's]", "SIZE"),
     _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
     Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
     _path("data", "data.yaml of a labelled dataset in YOLO format: measures accuracy, calibrates INT8.", "FILE"),

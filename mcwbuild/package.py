@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING
 from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, Problem, Refused
 from mcwbuild.contract.phases import PHASES, SUMS, Phase
-from mcwbuild.gate import admit, lacking_disk
+from mcwbuild.gate import lacking_disk
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
-
-__all__ = ["Workspace", "admit", "foreign_files", "publish", "recover", "require_own"]
 
 PATIENCE = 5.0  # seconds for another run that is about to end
 LOGS = "logs"

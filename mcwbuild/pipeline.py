@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from mcwbuild import freshness, inspection
+from mcwbuild import freshness, gate, inspection
 from mcwbuild.contract import documents, errors, look, manifest
-from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, McwbuildError, Problem, StageFailed
+from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, Problem, StageFailed
 from mcwbuild.contract.events import Event
 from mcwbuild.contract.performance import missed_gate
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.engines import Engine, StageCall
-from mcwbuild.package import Workspace, admit, publish, require_own
+from mcwbuild.package import Workspace, publish, require_own
 from mcwbuild.plan import Step
 from mcwbuild.process import git_commit
 
@@ -87,7 +87,7 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
             kind="inputs-changed",
         )
     package = workspace.staging(step.phase)
-    admit(staging / "out", step.phase, package)
+    gate.admit(staging / "out", step.phase, package)
     wrong = inspection.inspect(package, step.phase)
     if wrong:
         raise errors.gravest(wrong)
@@ -106,11 +106,14 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
 
 def describe(step: Step, engine: Engine, scratch: Path, reporter: Reporter) -> Path:
     """Run the pt stage's `--describe`; returns the training_source.yaml that it wrote below `scratch`."""
-    log = scratch / "pt.log"
+    log, staging, admitted = scratch / "pt.log", scratch / "staging", scratch / "admitted"
+    staging.mkdir(mode=0o700)
+    admitted.mkdir()
     reporter.begin(step, log)
     _require_files(step)
-    _run(step, engine, scratch, log, reporter)
-    return scratch / "out" / step.phase.source
+    _run(step, engine, staging, log, reporter)
+    gate.admit(staging / "out", step.phase, admitted, only=[step.phase.source])
+    return admitted / step.phase.source
 
 
 def _run(step: Step, engine: Engine, staging: Path, log: Path, reporter: Reporter) -> None:
@@ -123,7 +126,6 @@ def _run(step: Step, engine: Engine, staging: Path, log: Path, reporter: Reporte
         staging=staging,
         log=log,
         nonce=secrets.token_hex(8),
-        reads=tuple(sorted({image.parent for image in step.images})),
         timeout=None,
     )
     _judge(engine.run(call, reporter.emit), call)
@@ -142,10 +144,7 @@ def _require_files(step: Step) -> None:
 
 def _judge(code: int, call: StageCall) -> None:
     """Success is exit 0 or 3 and an outcome with this run's nonce; all else becomes one typed error."""
-    try:
-        outcome = documents.read_json(call.staging / "result.json").value
-    except McwbuildError:
-        outcome = None
+    outcome = gate.outcome(call.staging)
     if code in (ExitCode.INTERRUPTED, ExitCode.TERMINATED):
         raise KeyboardInterrupt
     if not isinstance(outcome, dict) or outcome.get("nonce") != call.nonce or outcome.get("code") != code:

@@ -18,7 +18,7 @@ from mcwbuild.contract.phases import PT
 
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
-@options("out", "name", "imgsz", "engine", "progress")
+@options("out", "name", "imgsz", "engine", "memory", "progress")
 @click.option("--force", is_flag=True, help="Replace a training_source.yaml that is there already.")
 @click.pass_context
 def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
@@ -42,7 +42,7 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     step = plan.Step("pt", replace(PT, title="description"), (("--pt", pt),), tuple(options_), (), target.parent)
     with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
         try:
-            made = pipeline.describe(step, choose(chosen["engine"]), Path(scratch), reporter)
+            made = pipeline.describe(step, choose(chosen["engine"], chosen["memory"]), Path(scratch), reporter)
         finally:
             if isinstance(reporter, console.LiveReporter):
                 reporter.close()

@@ -101,7 +101,8 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
 
     reporter = console.reporter(settings["progress"])
     try:
-        outcomes = pipeline.execute(steps, choose(settings["engine"]), out, reporter)
+        engine = choose(settings["engine"], settings["memory"], reporter.emit)
+        outcomes = pipeline.execute(steps, engine, out, reporter)
     finally:
         if isinstance(reporter, console.LiveReporter):
             reporter.close()

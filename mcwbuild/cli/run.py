@@ -21,7 +21,7 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 @click.option("--pt", type=click.Path(path_type=Path), help="The checkpoint, for example best.pt.")
 @click.option("--onnx", type=click.Path(path_type=Path), help="Or an ONNX file: stock YOLO head, no NMS.")
 @options(
-    "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz", "engine",
+    "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz", "engine", "memory",
     "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
     "conf", "iou", "max_detections", "threads", "progress",
 )  # fmt: skip

@@ -27,12 +27,16 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Dataset:
-    """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split."""
+    """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split.
+
+    `places` are the folders and list files that the splits name.
+    """
 
     file: Path
     root: Path
     names: tuple[str, ...]
     splits: Mapping[str, tuple[Path, ...]]
+    places: tuple[Path, ...] = ()
 
 
 class _Findings:
@@ -68,14 +72,15 @@ def read(data_yaml: Path) -> Dataset:
     if "val" not in data and "validation" in data:
         data["val"] = data["validation"]
     splits: dict[str, tuple[Path, ...]] = {}
+    places: list[Path] = []
     for split in SPLITS:
-        images = _split(root, data.get(split), split, findings)
+        images = _split(root, data.get(split), split, findings, places)
         if images:
             splits[split] = images
     if not findings.problems and not splits:
         findings.add("there are no images: neither train nor val names any", "$", f"the root is {root}")
     findings.raise_any("is not a usable dataset")
-    return Dataset(data_yaml, root, names, splits)
+    return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places)))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -149,8 +154,8 @@ def _root(data: Mapping[str, Any], data_yaml: Path) -> Path:
     return (whole or there or candidates)[0]
 
 
-def _split(root: Path, written: Any, split: str, findings: _Findings) -> tuple[Path, ...]:
-    """Every image of one split, sorted by path, each once."""
+def _split(root: Path, written: Any, split: str, findings: _Findings, places: list[Path]) -> tuple[Path, ...]:
+    """Every image of one split, sorted by path, each once; where they were found is added to `places`."""
     if not written:
         return ()
     entries = written if isinstance(written, list) else [written]
@@ -163,6 +168,7 @@ def _split(root: Path, written: Any, split: str, findings: _Findings) -> tuple[P
         place = look.real(root / entry)
         if not look.exists(place) and entry.startswith("../"):  # Roboflow's exports mean their own folder
             place = look.real(root / entry[3:])
+        places += [place] if look.exists(place) else []
         if look.is_folder(place):
             images += _images_below(place)
         elif look.is_file(place):
@@ -203,6 +209,16 @@ def label_of(image: Path) -> Path:
     before, found, after = str(image).rpartition(f"{os.sep}images{os.sep}")
     path = Path(f"{before}{os.sep}labels{os.sep}{after}") if found else image
     return path.with_suffix(".txt")
+
+
+def folders(images: Iterable[Path]) -> tuple[Path, ...]:
+    """Every folder that somebody who reads the images and their labels looks into; links are followed."""
+    found: dict[Path, None] = {}
+    for image in images:
+        found |= dict.fromkeys((image.parent, label_of(image).parent))
+        if image.is_symlink():
+            found[look.real(image).parent] = None
+    return tuple(folder for folder in found if look.is_folder(folder))
 
 
 def pick(images: Sequence[Path], count: int) -> tuple[Path, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from mcwbuild.contract.errors import InputError
-from mcwbuild.contract.events import Emit
-from mcwbuild.contract.phases import Phase
+from mcwbuild.contract.events import Emit, Noted
+from mcwbuild.contract.phases import PHASES, Phase
+
+EngineName = Literal["auto", "docker", "local"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,6 @@ class StageCall:
     staging: Path
     log: Path  # gets what libraries print; bounded, written anew
     nonce: str
-    reads: tuple[Path, ...] = ()  # folders that the stage reads beside its inputs: the dataset's
     timeout: float | None = None  # seconds; None: as long as it takes
 
 
@@ -60,17 +62,37 @@ class Engine(Protocol):
         """
 
 
-def _local() -> Engine:
+def choose(name: str, memory: int | None = None, emit: Emit = lambda event: None) -> Engine:
+    """The engine of this name; `auto` takes docker where it is ready, else local, and says so in one line.
+
+    `memory` is a container's limit in bytes. Raises InputError, EnvironmentLacking where docker does not answer.
+    """
+    if name not in ENGINES:
+        raise InputError(f"There is no engine {name!r}.", remedy=f"Take one of {', '.join(ENGINES)}.")
+    if name == "docker" or (name == "auto" and _docker_is_ready(emit)):
+        from mcwbuild.engines.docker.engine import DockerEngine
+
+        return DockerEngine(memory)
     from mcwbuild.engines.local import LocalEngine
 
     return LocalEngine()
 
 
-_ENGINES: dict[str, Callable[[], Engine]] = {"auto": _local, "local": _local}
+def _docker_is_ready(emit: Emit) -> bool:
+    """Whether a daemon answers and has an image for every phase; asked only where a daemon may be."""
+    places = [Path("/var/run/docker.sock")]
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        places += [Path(runtime, "docker.sock"), Path(runtime, "podman", "podman.sock")]
+    named = "DOCKER_HOST" in os.environ or "DOCKER_CONTEXT" in os.environ
+    if not named and not any(place.exists() for place in places):
+        emit(Noted("Engine: local. No Docker is here."))
+        return False
+    from mcwbuild.engines.docker.engine import DockerEngine
 
-
-def choose(name: str) -> Engine:
-    """The engine of this name; `auto` takes the best one that answers. Raises InputError."""
-    if name not in _ENGINES:
-        raise InputError(f"There is no engine {name!r}.", remedy=f"Take one of {', '.join(_ENGINES)}.")
-    return _ENGINES[name]()
+    engine = DockerEngine()
+    for phase in PHASES.values():
+        if reason := engine.health(phase):
+            emit(Noted(f"Engine: local. Docker is not ready: {reason}. `mcwbuild images build` makes it so."))
+            return False
+    emit(Noted("Engine: docker."))
+    return True

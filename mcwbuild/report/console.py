@@ -107,7 +107,7 @@ class PlainReporter:
 
     def __init__(self, quiet: bool = False) -> None:
         self.quiet = quiet
-        self.name = ""
+        self.name = "mcwbuild"  # until a step begins
 
     def begin(self, step: Step, log: Path) -> None:
         """Say which phase begins and where its log is."""
@@ -140,7 +140,7 @@ class JsonReporter:
     """One JSON object a line on standard error, for programs."""
 
     def __init__(self) -> None:
-        self.name = ""
+        self.name = "mcwbuild"  # until a step begins
 
     def begin(self, step: Step, log: Path) -> None:
         """The step begins."""

@@ -16,7 +16,8 @@ import pytest
 from mcwbuild.contract import disk, manifest
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, McwbuildError, Refused, StageFailed
 from mcwbuild.contract.phases import ONNX, RKNN
-from mcwbuild.package import Workspace, admit, foreign_files, publish, recover
+from mcwbuild.gate import admit
+from mcwbuild.package import Workspace, foreign_files, publish, recover
 from tests.support.engines import write_package
 
 

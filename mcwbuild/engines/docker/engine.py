@@ -1,0 +1,125 @@
+"""The docker engine: each stage in a locked-down container of its phase's image."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
+from mcwbuild.contract.events import Emit
+from mcwbuild.contract.phases import PT, Phase
+from mcwbuild.engines import StageCall, invocation
+from mcwbuild.engines.docker import attached, container, daemon, images, places, sweep
+from mcwbuild.engines.docker.container import Host, Limits
+from mcwbuild.engines.stage_log import BoundedLog
+from mcwbuild.gate import lacking_disk
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+MEMORY_SHARE = 0.8  # of the machine's memory, where no limit is given: the rest is the orchestrator's and the system's
+OUT_OF_MEMORY = "out-of-memory"
+
+
+class DockerEngine:
+    """Containers made from images that `mcwbuild images build` made, through the Docker SDK."""
+
+    name = "docker"
+
+    def __init__(self, memory: int | None = None, find: Callable[[DockerClient, Phase], str] = images.find) -> None:
+        """`memory` is a stage's limit in bytes; `find` gives the id of a phase's image, or raises EnvironmentLacking."""
+        self._memory = memory
+        self._find = find
+
+    @cached_property
+    def _client(self) -> DockerClient:
+        client = daemon.connect()
+        sweep.orphans(client)
+        return client
+
+    @cached_property
+    def _info(self) -> dict[str, Any]:
+        found: dict[str, Any] = attached.answer(self._client.info, patience=0)
+        return found
+
+    def health(self, phase: Phase) -> str | None:
+        """None, or what is missing."""
+        try:
+            self._find(self._client, phase)
+        except McwbuildError as error:
+            return f"{error.found or error.what}".rstrip(".")
+        return None
+
+    def can_prepare(self, phase: Phase) -> str | None:
+        """Images are built by `mcwbuild images build`, not on the way: their bases are pulled, which may take minutes."""
+        return self.health(phase)
+
+    def prepare(self, phase: Phase, emit: Emit) -> None:
+        """Nothing where the image is there. Raises EnvironmentLacking where it is not."""
+        self._find(self._client, phase)
+
+    def identity(self, phase: Phase) -> dict[str, str]:
+        """The image's id: a hash over all that is in it. Raises EnvironmentLacking where there is none."""
+        return {"image": self._find(self._client, phase)}
+
+    def run(self, call: StageCall, emit: Emit) -> int:
+        """Runs the stage; see `Engine.run`."""
+        image = self._find(self._client, call.phase)
+        limits, host = self._limits(call), self._host(call.phase)
+        who = container.user(host)
+        bindings = places.bindings(call)
+        try:
+            for folder in container.folders(call.staging):
+                folder.mkdir(parents=True, exist_ok=True)
+            if who.owner is not None:
+                bindings = tuple(places.readable_copy(each, call.staging / "in") for each in bindings)
+                for path in (call.staging, *container.folders(call.staging)):
+                    os.chown(path, *who.owner)
+            call.log.parent.mkdir(parents=True, exist_ok=True)
+            log = BoundedLog(call.log.open("wb", buffering=0))
+        except OSError as error:
+            raise lacking_disk(call.staging, error) from error
+        labels = {sweep.RUN: call.nonce, sweep.OWNER: sweep.owner(), "mcwbuild.phase": call.phase.name}
+        body = container.configuration(call, image, bindings, limits, who, labels, host)
+        name = f"mcwbuild-{call.phase.name}-{secrets.token_hex(4)}"
+        deadline = None if call.timeout is None else time.monotonic() + call.timeout
+        try:
+            state = attached.run(self._client, body, name, emit, log, deadline)
+        except attached.TimedOut as error:
+            raise invocation.timed_out(call) from error
+        finally:
+            log.close()
+        return _judged(state, call, limits)
+
+    def _host(self, phase: Phase) -> Host:
+        info = self._info
+        gpus = phase is PT and "nvidia" in info.get("Runtimes", {})
+        return Host(tuple(info.get("SecurityOptions") or ()), gpus)
+
+    def _limits(self, call: StageCall) -> Limits:
+        info = self._info
+        memory = self._memory or int(info["MemTotal"] * MEMORY_SHARE)
+        return Limits(memory, min(invocation.threads(call.options) or info["NCPU"], info["NCPU"]))
+
+
+def _judged(state: dict[str, Any], call: StageCall, limits: Limits) -> int:
+    """The exit code, unless memory ran out: the kernel may kill a child, and a stage may end with 0 all the same."""
+    if state.get("OOMKilled"):
+        raise StageFailed(
+            f"The {call.phase.name} stage ran out of memory.",
+            f"The limit of {limits.memory / 1e9:.1f} GB was hit.",
+            "Give --memory more, a smaller --imgsz or fewer --threads.",
+            kind=OUT_OF_MEMORY,
+        )
+    if state.get("Error"):
+        raise EnvironmentLacking(
+            f"The {call.phase.name} stage's container did not start.",
+            f"The daemon says: {state['Error']}.",
+            "Look at `docker info`, or use --engine local.",
+            kind="container",
+        )
+    return int(state["ExitCode"])

@@ -1,0 +1,63 @@
+"""The real Docker daemon for tests, and small images with a toy stage in them."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mcwbuild.contract.errors import McwbuildError
+from mcwbuild.contract.phases import Phase
+from mcwbuild.engines import supervisor
+from mcwbuild.engines.docker import daemon, sweep
+from mcwbuild.engines.docker.container import CODE, PYTHON, SUPERVISOR
+
+if TYPE_CHECKING:
+    from docker import DockerClient
+
+TOY, HOSTILE = (Path(__file__).with_name(name) for name in ("toy_stage.py", "hostile_stage.py"))
+BASE, BASE_PYTHON = "scratch/bookworm-python", "/usr/bin/python3"
+
+
+@cache
+def client() -> DockerClient:
+    """A client of this machine's daemon; skips the test, loudly, where none answers."""
+    try:
+        return daemon.connect()
+    except McwbuildError as error:
+        pytest.skip(f"NOT RUN, no Docker daemon: {error.found}")
+
+
+def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY) -> str:
+    """The id of an image whose stage is `stage`: a Python, the supervisor and this one file."""
+    recipe = (
+        f"FROM {BASE}\n"
+        f"RUN mkdir -p {Path(PYTHON).parent} && ln -s {BASE_PYTHON} {PYTHON}\n"
+        f"COPY code {CODE}\n"
+        f"COPY supervisor.py {SUPERVISOR}\n"
+    )
+    files = {
+        "Dockerfile": recipe.encode(),
+        "supervisor.py": Path(supervisor.__file__).read_bytes(),
+        f"code/stages/{phase.name}/__main__.py": stage.read_bytes(),
+    }
+    context = io.BytesIO()
+    with tarfile.open(fileobj=context, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    context.seek(0)
+    image, _ = client.images.build(fileobj=context, custom_context=True, rm=True, labels={"mcwbuild.toy": phase.name})
+    assert image.id is not None
+    return image.id
+
+
+def ours(client: DockerClient) -> list[str]:
+    """The states of the containers that the engine started, by whomever."""
+    found = client.api.containers(all=True, filters={"label": sweep.OWNER})
+    return [f"{each['Names'][0]} {each['State']}" for each in found]
