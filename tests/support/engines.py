@@ -190,3 +190,16 @@ def gone_soon(word: str, seconds: float = 6.0) -> Iterator[None]:
     while (left := alive(word)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not left
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    def begin(self, step: Any, log: Path) -> None:
+        """Nothing."""
+
+    def emit(self, event: Any) -> None:
+        """Nothing."""
+
+    def end(self, outcome: Any) -> None:
+        """Nothing."""

@@ -117,8 +117,8 @@ def _ended(client: DockerClient, container: str, log: BoundedLog, deadline: floa
         time.sleep(POLL)
 
 
-def answer(ask: Callable[[], Result], log: BoundedLog | None = None, patience: float = PATIENCE) -> Result:
-    """What the daemon answers, asked again for `patience` seconds while it does not.
+def answer(ask: Callable[[], Result], log: BoundedLog | None = None, patience: float | None = None) -> Result:
+    """What the daemon answers, asked again for `patience` seconds (`PATIENCE`) while it does not.
 
     Raises StageFailed (kind `engine-lost`) where it has no such container any more, EnvironmentLacking.
     """
@@ -145,7 +145,7 @@ def answer(ask: Callable[[], Result], log: BoundedLog | None = None, patience: f
                 since = now
                 if log is not None:
                     log.write(b"mcwbuild: the connection to the Docker daemon was lost; waiting for it\n")
-            if now - since > patience:
+            if now - since > (PATIENCE if patience is None else patience):
                 raise daemon.told(error, "The Docker daemon was lost in the middle of a stage.") from error
             time.sleep(min(1.0, POLL + (now - since) / 4))
 
