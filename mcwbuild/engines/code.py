@@ -21,8 +21,8 @@ def _package() -> Path:
 
 
 @cache
-def _sources() -> dict[str, Path]:
-    """Place in the copy -> file."""
+def files() -> dict[str, Path]:
+    """Place in the copy or image -> file of mcwbuild's."""
     found = {"mcwbuild/__init__.py": _package() / "__init__.py"}
     for prefix, folder in (
         ("mcwbuild/contract", _package() / "contract"),
@@ -35,16 +35,16 @@ def _sources() -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _hash(files: dict[str, Path]) -> str:
+def _hash(named: dict[str, Path]) -> str:
     digest = hashlib.sha256()
-    for name, path in files.items():
+    for name, path in named.items():
         digest.update(f"{name}\0{disk.sha256_of(path)}\n".encode())
     return digest.hexdigest()
 
 
 def sha256() -> str:
     """The hash over names and contents of the code."""
-    return _hash(_sources())
+    return _hash(files())
 
 
 def folder(cache_folder: Path) -> Path:
@@ -66,7 +66,7 @@ def folder(cache_folder: Path) -> Path:
 
 
 def _copy(target: Path) -> None:
-    for name, path in _sources().items():
+    for name, path in files().items():
         place = target / name
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_bytes(path.read_bytes())
@@ -81,4 +81,4 @@ def _is_whole(target: Path, wanted: str) -> bool:
     if not target.is_dir():
         return False
     there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    return there == set(_sources()) and _hash({name: target / name for name in _sources()}) == wanted
+    return there == set(files()) and _hash({name: target / name for name in files()}) == wanted
