@@ -62,14 +62,14 @@ class Engine(Protocol):
         """
 
 
-def choose(name: str, memory: int | None = None, emit: Emit = lambda event: None) -> Engine:
+def choose(name: str, memory: int | None = None, emit: Emit | None = None) -> Engine:
     """The engine of this name; `auto` takes docker where it is ready, else local, and says so in one line.
 
     `memory` is a container's limit in bytes. Raises InputError, EnvironmentLacking where docker does not answer.
     """
     if name not in ENGINES:
         raise InputError(f"There is no engine {name!r}.", remedy=f"Take one of {', '.join(ENGINES)}.")
-    if name == "docker" or (name == "auto" and _docker_is_ready(emit)):
+    if name == "docker" or (name == "auto" and _docker_is_ready(emit or (lambda _event: None))):
         from mcwbuild.engines.docker.engine import DockerEngine
 
         return DockerEngine(memory)

@@ -83,7 +83,19 @@ def mount():
 def probe(args):
     """Everything that the walls should stop, each with its result."""
     own = status()
-    places = ("/", "/etc", "/usr/bin", "/opt/mcwbuild/code", "/in", "/proc/sys/kernel", "/sys", "/dev", "/var", "/out", "/tmp")
+    places = (
+        "/",
+        "/etc",
+        "/usr/bin",
+        "/opt/mcwbuild/code",
+        "/in",
+        "/proc/sys/kernel",
+        "/sys",
+        "/dev",
+        "/var",
+        "/out",
+        "/tmp",
+    )
     host, *ports = args.do[1:]
     return {
         "user": [os.getuid(), os.getgid(), os.getgroups()],
@@ -91,8 +103,11 @@ def probe(args):
         "no_new_privileges": own["NoNewPrivs"],
         "seccomp": own["Seccomp"],
         "interfaces": [line.split(":")[0].strip() for line in Path("/proc/net/dev").read_text().splitlines()[2:]],
-        "connections": {f"{place}:{port}": attempt(lambda place=place, port=port: connect(place, port))
-                        for place in ("127.0.0.1", host) for port in ports},
+        "connections": {
+            f"{place}:{port}": attempt(lambda place=place, port=port: connect(place, port))
+            for place in ("127.0.0.1", host)
+            for port in ports
+        },
         "names": attempt(lambda: socket.getaddrinfo("localhost.invalid", 80)),
         "writes": {place: attempt(lambda place=place: Path(place, "probe.txt").write_text("x")) for place in places},
         "input_write": attempt(lambda: Path(args.pt).write_text("x")),
@@ -204,7 +219,14 @@ def main():
     if rest[:1] == ["outcome is a pipe"]:
         os.mkfifo(result)
         return
-    outcome = {"schema": "result/1", "nonce": args.nonce, "phase": "onnx", "status": "done", "code": code, "error": None}
+    outcome = {
+        "schema": "result/1",
+        "nonce": args.nonce,
+        "phase": "onnx",
+        "status": "done",
+        "code": code,
+        "error": None,
+    }
     try:
         result.write_text(json.dumps(outcome))
     except OSError:

@@ -1,4 +1,4 @@
-"""What a stage's container is created with: one fixed table, in which nothing of a user's text is more than an argument."""
+"""What a stage's container is created with: one fixed table, in which a user's text is an argument and nothing else."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class User:
 
 
 def user(host: Host) -> User:
-    """The caller; nobody in particular for root; root where the daemon is the caller's own and maps it to the caller."""
+    """The caller; for root nobody in particular; root where the daemon is the caller's own and maps it to the caller."""
     if host.has("rootless"):
         return User("0:0", None)
     if os.geteuid() == 0:

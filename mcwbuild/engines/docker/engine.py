@@ -6,12 +6,12 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
 from mcwbuild.contract.events import Emit
-from mcwbuild.contract.phases import PT, Phase
+from mcwbuild.contract.phases import PT, RKNN, Phase
 from mcwbuild.engines import StageCall, invocation
 from mcwbuild.engines.docker import attached, container, daemon, images, places, sweep
 from mcwbuild.engines.docker.container import Host, Limits
@@ -30,10 +30,18 @@ class DockerEngine:
 
     name = "docker"
 
-    def __init__(self, memory: int | None = None, find: Callable[[DockerClient, Phase], str] = images.find) -> None:
-        """`memory` is a stage's limit in bytes; `find` gives the id of a phase's image, or raises EnvironmentLacking."""
+    def __init__(
+        self,
+        memory: int | None = None,
+        toolkit: str | None = None,
+        find: Callable[[DockerClient, Phase], str] | None = None,
+    ) -> None:
+        """`memory` is a stage's limit in bytes, `toolkit` RKNN-Toolkit2's version where not the default one.
+
+        `find` gives the id of a phase's image, or raises EnvironmentLacking.
+        """
         self._memory = memory
-        self._find = find
+        self._find = find or partial(ready_image, toolkit=toolkit)
 
     @cached_property
     def _client(self) -> DockerClient:
@@ -55,7 +63,7 @@ class DockerEngine:
         return None
 
     def can_prepare(self, phase: Phase) -> str | None:
-        """Images are built by `mcwbuild images build`, not on the way: their bases are pulled, which may take minutes."""
+        """As `health`: images are built by `mcwbuild images build`, never on the way."""
         return self.health(phase)
 
     def prepare(self, phase: Phase, emit: Emit) -> None:
@@ -104,6 +112,19 @@ class DockerEngine:
         info = self._info
         memory = self._memory or int(info["MemTotal"] * MEMORY_SHARE)
         return Limits(memory, min(invocation.threads(call.options) or info["NCPU"], info["NCPU"]))
+
+
+def ready_image(client: DockerClient, phase: Phase, toolkit: str | None) -> str:
+    """The id of the phase's image, built from today's files. Raises EnvironmentLacking."""
+    found = images.find(client, phase, toolkit=toolkit if phase is RKNN else None)
+    what = f"The {phase.name} stage has no image to run in."
+    again = "Build it with `mcwbuild images build`, or use --engine local."
+    if found is None:
+        named = f"the {phase.name} image{f' with RKNN-Toolkit2 {toolkit}' if toolkit else ''}"
+        raise EnvironmentLacking(what, f"{named.capitalize()} is not built.", again, kind="image")
+    if found.stale is not None:
+        raise EnvironmentLacking(what, f"The {phase.name} image is out of date: {found.stale}.", again, kind="image")
+    return found.id
 
 
 def _judged(state: dict[str, Any], call: StageCall, limits: Limits) -> int:

@@ -56,7 +56,7 @@ def place(flag: str, path: Path) -> str:
         target.encode("utf-8")
     except UnicodeEncodeError as error:
         raise InputError(
-            f"{ascii(str(path))} cannot be mounted.", "Its name is not UTF-8.", "Rename it, or use --engine local."
+            f"{str(path)!a} cannot be mounted.", "Its name is not UTF-8.", "Rename it, or use --engine local."
         ) from error
     return target
 
@@ -95,7 +95,9 @@ def _outermost(paths: Iterable[Path]) -> tuple[Path, ...]:
 def _free(path: Path) -> str:
     """The path as a target, where a container has room for it. Raises InputError."""
     target = place("--data", path)
-    taken = [folder for folder in _TAKEN if PurePosixPath(folder) in (PurePosixPath(target), *PurePosixPath(target).parents)]
+    taken = [
+        folder for folder in _TAKEN if PurePosixPath(folder) in (PurePosixPath(target), *PurePosixPath(target).parents)
+    ]
     if target == "/" or taken:
         raise InputError(
             f"Images in {target} cannot be shown to a container.",

@@ -49,7 +49,9 @@ class Daemon:
         roots = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"]
         with (self.folder / "log").open("ab") as log:
             # `--bridge none` removes the machine's docker0 unless it is in a namespace of its own
-            self.process = subprocess.Popen(["unshare", "-n", "-m", "dockerd", *options, *roots], stdout=log, stderr=log)
+            self.process = subprocess.Popen(
+                ["unshare", "-n", "-m", "dockerd", *options, *roots], stdout=log, stderr=log
+            )
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -39,7 +39,9 @@ def ignore(event: Event) -> None:
 def call(tmp_path: Path) -> StageCall:
     (tmp_path / "staging").mkdir(mode=0o700)
     (tmp_path / "best.pt").write_bytes(b"model")
-    return StageCall(ONNX, (("--pt", tmp_path / "best.pt"),), ("--do", "sleep"), tmp_path / "staging", tmp_path / "log", "n")
+    return StageCall(
+        ONNX, (("--pt", tmp_path / "best.pt"),), ("--do", "sleep"), tmp_path / "staging", tmp_path / "log", "n"
+    )
 
 
 @pytest.mark.parametrize("where", ["main", "child"])
@@ -139,7 +141,10 @@ def test_what_other_machines_and_living_processes_started_is_left_alone(client: 
     labels = [f"elsewhere/{os.getpid()}/1", f"{os.uname().nodename}/{os.getpid()}/"]
     from mcwbuild.engines.docker import sweep
 
-    made = [client.api.create_container(toy, ["x"], labels={sweep.OWNER: label})["Id"] for label in [labels[0], sweep.owner()]]
+    made = [
+        client.api.create_container(toy, ["x"], labels={sweep.OWNER: label})["Id"]
+        for label in [labels[0], sweep.owner()]
+    ]
     gone = client.api.create_container(toy, ["x"], labels={sweep.OWNER: labels[1] + "12"})["Id"]
     try:
         assert sweep.orphans(client) == 1

@@ -19,7 +19,14 @@ from tests.support.engines import Silent
 TREES = containers.HOSTILE.read_text().partition("def tree(")[2].partition("\ndef ")[0]
 KINDS = re.findall(r'^        "([a-z /]+)": ', TREES, re.MULTILINE)
 # No traps, but no whole output either; every other one is refused. Root may read what is forbidden.
-ENDED = ("no output", "empty", "outcome is a pipe", "a manifest that points outside", "forbidden file", "forbidden output")
+ENDED = (
+    "no output",
+    "empty",
+    "outcome is a pipe",
+    "a manifest that points outside",
+    "forbidden file",
+    "forbidden output",
+)
 
 
 @pytest.fixture
