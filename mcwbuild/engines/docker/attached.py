@@ -47,7 +47,7 @@ def run(
 
     what = "The stage's container cannot be started."
     try:
-        container = str(client.api.create_container_from_config(dict(body), name)["Id"])
+        container = _created(client, body, name)
     except (DockerException, RequestException, OSError) as error:
         raise daemon.told(error, what) from error
     try:
@@ -65,6 +65,10 @@ def run(
         remove(client, container)
 
 
+def _created(client: DockerClient, body: Mapping[str, Any], name: str) -> str:
+    return str(client.api.create_container_from_config(dict(body), name)["Id"])  # type: ignore[no-untyped-call]
+
+
 def _attach(client: DockerClient, container: str) -> Any:
     flags = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
     return client.api.attach_socket(container, params=flags)
@@ -79,7 +83,7 @@ def _listen(stream: Any, emit: Emit, log: BoundedLog, deadline: float | None) ->
 
     def pump() -> None:
         with suppress(OSError, ValueError):  # a connection that breaks is an end like another: `_ended` looks why
-            for frame in frames_iter(stream, tty=False):
+            for frame in frames_iter(stream, tty=False):  # type: ignore[no-untyped-call]
                 while not gone.is_set():
                     with suppress(queue.Full):
                         frames.put(frame, timeout=TICK)

@@ -58,7 +58,7 @@ class User:
 
 
 def user(host: Host) -> User:
-    """The caller; for root nobody in particular; root where the daemon is the caller's own and maps it to the caller."""
+    """The caller; for root, nobody in particular; root where the daemon is the caller's own and maps the two."""
     if host.has("rootless"):
         return User("0:0", None)
     if os.geteuid() == 0:

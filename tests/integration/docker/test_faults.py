@@ -19,6 +19,7 @@ from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
 from mcwbuild.contract.events import Event, Noted
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.engines import StageCall
+from mcwbuild.engines.docker import sweep
 from mcwbuild.engines.docker.engine import DockerEngine
 from mcwbuild.plan import Step
 from tests.support import containers
@@ -138,14 +139,11 @@ def test_a_killed_orchestrators_stage_ends_and_the_next_command_removes_its_cont
 
 
 def test_what_other_machines_and_living_processes_started_is_left_alone(client: DockerClient, toy: str) -> None:
-    labels = [f"elsewhere/{os.getpid()}/1", f"{os.uname().nodename}/{os.getpid()}/"]
-    from mcwbuild.engines.docker import sweep
+    def create(label: str) -> str:
+        return str(client.api.create_container(toy, ["x"], labels={sweep.OWNER: label})["Id"])
 
-    made = [
-        client.api.create_container(toy, ["x"], labels={sweep.OWNER: label})["Id"]
-        for label in [labels[0], sweep.owner()]
-    ]
-    gone = client.api.create_container(toy, ["x"], labels={sweep.OWNER: labels[1] + "12"})["Id"]
+    made = [create(f"elsewhere/{os.getpid()}/1"), create(sweep.owner())]
+    gone = create(f"{os.uname().nodename}/{os.getpid()}/12")  # the number is this process's, the start is not
     try:
         assert sweep.orphans(client) == 1
         left = {each["Id"] for each in client.api.containers(all=True, filters={"label": sweep.OWNER})}
