@@ -36,12 +36,19 @@ def _common_root(images: tuple[Path, ...]) -> Path:
 
 def input_hashes(step: Step) -> dict[str, str]:
     """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
-    hashes = {flag: disk.sha256_of(path) for flag, path in step.inputs}
+    hashes = {flag: _content(path) for flag, path in step.inputs}
     for flag, path in step.inputs:
         if flag == "--dataset":
             images = dataset.read_list(path)
             hashes["--dataset images"] = dataset.fingerprint(images, path.parent)
     return hashes
+
+
+def _content(path: Path) -> str:
+    """The SHA-256 of a file, or over the names and contents of a folder's files."""
+    if not path.is_dir():
+        return disk.sha256_of(path)
+    return dataset.fingerprint((file for file in path.rglob("*") if file.is_file()), path)
 
 
 def is_fresh(package: Path, wanted: str) -> bool:

@@ -103,7 +103,10 @@ def truth(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Option:
-    """One option: how it is parsed, its default, and what the help says. `metavar` names its value."""
+    """One option: how it is parsed, its default, and what the help says. `metavar` names its value.
+
+    `in_file` is False for what a folder that somebody else made may not decide.
+    """
 
     name: str
     parse: Callable[[Any], Any]
@@ -111,6 +114,7 @@ class Option:
     help: str
     metavar: str
     is_path: bool = False
+    in_file: bool = True
 
     @property
     def flag(self) -> str:
@@ -123,8 +127,8 @@ class Option:
         return PREFIX + self.name.upper()
 
 
-def _path(name: str, help: str, metavar: str) -> Option:
-    return Option(name, Path, None, help, metavar, is_path=True)
+def _path(name: str, help: str, metavar: str, in_file: bool = True) -> Option:
+    return Option(name, Path, None, help, metavar, is_path=True, in_file=in_file)
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -146,6 +150,16 @@ OPTIONS: tuple[Option, ...] = (
     Option("conf", number(0, 1), 0.25, "Confidence threshold of the deployed model.", "0-1"),
     Option("iou", number(0, 1), 0.7, "IoU above which the weaker of two boxes is dropped.", "0-1"),
     Option("max_detections", whole(1, 10000), 300, "Boxes kept per image.", "N"),
+    Option(
+        "trust_checkpoint",
+        truth,
+        False,
+        "Unpickle the checkpoint: its code runs, in a container.",
+        "true|false",
+        in_file=False,
+    ),
+    _path("model_code", "Folder of the checkpoint's own modules; implies --trust-checkpoint.", "DIR", False),
+    Option("toolkit_version", str, None, "RKNN-Toolkit2's version, where the image is not the default one.", "X.Y.Z"),
     Option("threads", whole(1, 1024), None, "CPU threads of a stage.  [default: all]", "N"),
     Option("progress", one_of(*PROGRESS), "auto", "How progress is shown, on standard error.", "|".join(PROGRESS)),
 )

@@ -137,7 +137,7 @@ def _outcome(step: Step, state: Literal["made", "fresh"], start: float) -> Outco
 
 
 def _require_files(step: Step) -> None:
-    missing = [Problem("there is no such file", file=str(path)) for _, path in step.inputs if not look.is_file(path)]
+    missing = [Problem("there is no such file", file=str(path)) for _, path in step.inputs if not look.exists(path)]
     if missing:
         raise InputError(f"The {step.phase.name} phase lacks an input.", problems=missing, kind="missing")
 

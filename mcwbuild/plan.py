@@ -56,6 +56,18 @@ def _optional(*pairs: tuple[str, Path | None]) -> tuple[tuple[str, Path], ...]:
     return tuple((flag, path) for flag, path in pairs if path is not None)
 
 
+def trust(settings: Settings) -> tuple[list[str], tuple[tuple[str, Path], ...]]:
+    """The flag and the folder with which a stage unpickles a checkpoint."""
+    code: Path | None = settings["model_code"]
+    flags = ["--trust-checkpoint"] if settings["trust_checkpoint"] or code is not None else []
+    return flags, _optional(("--model-code", code))
+
+
+def trusts(settings: Settings) -> bool:
+    """Whether the run may execute the checkpoint's own code."""
+    return bool(trust(settings)[0])
+
+
 def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
     """The labelled images that every phase is measured on: the validation split."""
     return dataset.splits.get("val", ()) if dataset else ()
@@ -66,7 +78,9 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
     options = [*([] if settings["source"] else [f"--name={name}"]), *_shared(settings)]
     if settings["imgsz"]:
         options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
-    inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])))
+    flags, code = trust(settings)
+    options += flags
+    inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])), *code)
     return Step("pt", PT, inputs, tuple(options), evaluation_images(dataset), out / PT.package)
 
 
@@ -74,11 +88,13 @@ def onnx_step(
     pt: Path, source: Path, previous: Path | None, settings: Settings, dataset: Dataset | None, out: Path
 ) -> Step:
     """Phase 2: export and compare with phase 1."""
-    options = ["--opset", str(settings["opset"]), *([] if settings["simplify"] else ["--no-simplify"])]
+    flags, code = trust(settings)
+    options = ["--opset", str(settings["opset"]), *([] if settings["simplify"] else ["--no-simplify"]), *flags]
     inputs = (
         ("--pt", pt),
         ("--source", source),
         *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+        *code,
     )
     images = evaluation_images(dataset)
     return Step("onnx", ONNX, inputs, (*options, *_shared(settings)), images, out / ONNX.package)

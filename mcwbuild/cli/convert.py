@@ -16,8 +16,8 @@ from mcwbuild.contract.phases import ONNX
 @click.command()
 @click.option("--onnx", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
 @options(
-    "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "memory", "optimization_level",
-    "algorithm", "calibration_images", "conf", "iou", "max_detections", "threads", "progress",
+    "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "memory", "toolkit_version",
+    "optimization_level", "algorithm", "calibration_images", "conf", "iou", "max_detections", "threads", "progress",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context

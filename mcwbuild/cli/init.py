@@ -18,7 +18,7 @@ from mcwbuild.contract.phases import PT
 
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
-@options("out", "name", "imgsz", "engine", "memory", "progress")
+@options("out", "name", "imgsz", "engine", "memory", "trust_checkpoint", "model_code", "progress")
 @click.option("--force", is_flag=True, help="Replace a training_source.yaml that is there already.")
 @click.pass_context
 def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
@@ -38,11 +38,16 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
     options_ = ["--describe", f"--name={name}"]
     if chosen["imgsz"]:
         options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])]
+    flags, code = plan.trust(chosen)
     reporter = console.reporter(chosen["progress"])
-    step = plan.Step("pt", replace(PT, title="description"), (("--pt", pt),), tuple(options_), (), target.parent)
+    step = plan.Step(
+        "pt", replace(PT, title="description"), (("--pt", pt), *code), (*options_, *flags), (), target.parent
+    )
     with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
         try:
-            made = pipeline.describe(step, choose(chosen["engine"], chosen["memory"]), Path(scratch), reporter)
+            made = pipeline.describe(
+                step, choose(chosen["engine"], inputs.wanted(chosen), reporter.emit), Path(scratch), reporter
+            )
         finally:
             if isinstance(reporter, console.LiveReporter):
                 reporter.close()

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mcwbuild import pipeline
+from mcwbuild import pipeline, plan
 from mcwbuild.contract import artefacts, dataset, documents, look, names, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
+from mcwbuild.engines import Wanted
 from mcwbuild.options import Settings
 from mcwbuild.plan import Step
 
@@ -93,6 +94,11 @@ def targets_there(steps: Sequence[Step]) -> dict[Path, str]:
     return there
 
 
+def wanted(settings: Settings) -> Wanted:
+    """What the options ask of the engine."""
+    return Wanted(settings["memory"], settings["toolkit_version"], plan.trusts(settings))
+
+
 def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -> int:
     """Run the steps, show the ledger, and return the exit code. Raises what the pipeline raises."""
     from mcwbuild.engines import choose
@@ -101,7 +107,7 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
 
     reporter = console.reporter(settings["progress"])
     try:
-        engine = choose(settings["engine"], settings["memory"], reporter.emit)
+        engine = choose(settings["engine"], wanted(settings), reporter.emit)
         outcomes = pipeline.execute(steps, engine, out, reporter)
     finally:
         if isinstance(reporter, console.LiveReporter):

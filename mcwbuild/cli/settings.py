@@ -19,10 +19,16 @@ def options(*names: str) -> Callable[[Command], Command]:
     def decorate(function: Command) -> Command:
         for name in reversed(names):
             option = BY_NAME[name]
-            told = option.help if option.default in (None, (), True) else f"{option.help}  [default: {option.default}]"
+            told = (
+                option.help
+                if option.default in (None, (), True, False)
+                else f"{option.help}  [default: {option.default}]"
+            )
             if option.default is True:
                 flags = f"{option.flag}/--no-{name.replace('_', '-')}"
                 function = click.option(flags, default=None, help=told)(function)
+            elif option.default is False:
+                function = click.option(option.flag, is_flag=True, default=None, help=told)(function)
             else:
                 value = click.Path() if option.is_path else str
                 several = name == "target"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol, get_args
 
-from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.errors import InputError, Refused
 from mcwbuild.contract.events import Emit, Noted
 from mcwbuild.contract.phases import PHASES, Phase
 
@@ -62,20 +62,51 @@ class Engine(Protocol):
         """
 
 
-def choose(name: str, memory: int | None = None, emit: Emit | None = None) -> Engine:
+@dataclass(frozen=True)
+class Wanted:
+    """What a run asks of its engine: `memory` in bytes for a stage, RKNN-Toolkit2's version, walls.
+
+    `confined`: the stage runs its input's own code, so only an engine with walls around it will do.
+    """
+
+    memory: int | None = None
+    toolkit: str | None = None
+    confined: bool = False
+
+
+def choose(name: str, wanted: Wanted | None = None, emit: Emit | None = None) -> Engine:
     """The engine of this name; `auto` takes docker where it is ready, else local, and says so in one line.
 
-    `memory` is a container's limit in bytes. Raises InputError, EnvironmentLacking where docker does not answer.
+    Raises InputError, EnvironmentLacking where docker does not answer, Refused where code would run without walls.
     """
+    wanted = wanted or Wanted()
     if name not in ENGINES:
         raise InputError(f"There is no engine {name!r}.", remedy=f"Take one of {', '.join(ENGINES)}.")
-    if name == "docker" or (name == "auto" and _docker_is_ready(emit or (lambda _event: None))):
+    if name == "local":
+        _require_nothing_of_docker(wanted)
+    elif name == "docker" or wanted.confined or wanted.toolkit or _docker_is_ready(emit or (lambda _event: None)):
         from mcwbuild.engines.docker.engine import DockerEngine
 
-        return DockerEngine(memory)
+        return DockerEngine(wanted.memory, wanted.toolkit)
     from mcwbuild.engines.local import LocalEngine
 
     return LocalEngine()
+
+
+def _require_nothing_of_docker(wanted: Wanted) -> None:
+    if wanted.confined:
+        raise Refused(
+            "The local engine does not run a checkpoint's own code.",
+            "--trust-checkpoint or --model-code is given, and nothing would keep that code from this machine.",
+            "Use --engine docker.",
+            kind="trust",
+        )
+    if wanted.toolkit:
+        raise InputError(
+            "The local engine has one version of RKNN-Toolkit2.",
+            f"--toolkit-version {wanted.toolkit} is given.",
+            "Leave it out, or use --engine docker and `mcwbuild images build --toolkit-version`.",
+        )
 
 
 def _docker_is_ready(emit: Emit) -> bool:

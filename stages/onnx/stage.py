@@ -12,12 +12,13 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.contract.stage import Stage
-from stages.common import checkpoint as checkpoints
 from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
-from stages.families import Family, family_of, recognise
+from stages.families import Family, family_of
+from stages.families.opened import add_arguments as add_trust
+from stages.families.opened import open_checkpoint
 from stages.families.source import against_checkpoint, read_source
 from stages.onnx import given, given_source
 from stages.onnx.given import OPSETS
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
+    add_trust(parser)
     parser.add_argument("--no-simplify", action="store_true", help="keep the graph as it was exported")
 
 
@@ -52,7 +54,7 @@ def _of_checkpoint(args: argparse.Namespace) -> Request:
             "Give --source training_source.yaml, and no --name.",
         )
     (checkpoint, family), document, previous = together(
-        lambda: _checkpoint(args.pt), lambda: read_source(args.source), lambda: _previous(args.previous)
+        lambda: open_checkpoint(args), lambda: read_source(args.source), lambda: _previous(args.previous)
     )
     source = against_checkpoint(document, checkpoint, family)
     opset = OPSET if args.opset is None else args.opset
@@ -92,11 +94,6 @@ def _request(
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
     return Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
-
-
-def _checkpoint(path: Path) -> tuple[Checkpoint, Family]:
-    checkpoint = checkpoints.read(path)
-    return checkpoint, recognise(checkpoint)
 
 
 def _previous(path: Path | None) -> Document | None:

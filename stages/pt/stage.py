@@ -11,12 +11,11 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
 from mcwbuild.contract.stage import Stage
-from stages.common import checkpoint as checkpoints
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
-from stages.families import Family, recognise
+from stages.families.opened import add_arguments as add_trust
+from stages.families.opened import open_checkpoint
 from stages.families.source import against_checkpoint, generate, read_source
 from stages.pt.request import Request
 
@@ -35,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, help="training_source.yaml; made from the checkpoint if not given")
     parser.add_argument("--name", help="the model's name in a source that is made")
     parser.add_argument("--imgsz", type=size, help="input size H[,W] in a source that is made; default: as trained")
+    add_trust(parser)
     parser.add_argument("--describe", action="store_true", help="write training_source.yaml only")
 
 
@@ -47,7 +47,7 @@ def require(args: argparse.Namespace) -> Request:
             "Leave them out, or leave --source out.",
         )
     (checkpoint, family), document = together(
-        lambda: _checkpoint(args.pt), lambda: None if args.source is None else read_source(args.source)
+        lambda: open_checkpoint(args), lambda: None if args.source is None else read_source(args.source)
     )
     if document is None:
         source = generate(checkpoint, family, args.name, args.imgsz)
@@ -57,11 +57,6 @@ def require(args: argparse.Namespace) -> Request:
     found = None if args.describe else open_images(args.data, args.dataset, contract)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
     return Request(checkpoint, family, source, found, settings)
-
-
-def _checkpoint(path: Path) -> tuple[Checkpoint, Family]:
-    checkpoint = checkpoints.read(path)
-    return checkpoint, recognise(checkpoint)
 
 
 def work(request: Request, bench: Bench) -> None:

@@ -35,6 +35,13 @@ def describe(
     Raises InputError where the checkpoint is not supported, or the size does not fit its strides.
     """
     architecture = architecture_of(checkpoint)
+    return document(checkpoint, architecture.type, size_of(checkpoint, architecture) or None, name, imgsz)
+
+
+def document(
+    checkpoint: Checkpoint, kind: str, scale: str | None, name: str | None, imgsz: int | Sequence[int] | None
+) -> dict[str, Any]:
+    """As `describe`, for a network that the caller calls `kind`; `scale` is the letter of its size, or None."""
     names = class_names(checkpoint)
     size = input_size(checkpoint, imgsz)
     return {
@@ -43,7 +50,7 @@ def describe(
         "model": {
             "name": name or default_name(checkpoint),
             "version": _version(checkpoint),
-            "type": architecture.type,
+            "type": kind,
             "task": TASKS[checkpoint.task],
             **_created(checkpoint),
         },
@@ -54,7 +61,7 @@ def describe(
             "padding": {"enabled": True, "color": [PAD, PAD, PAD], "position": "center"},
             "normalize": {"enabled": True, "method": "mean_std", "mean": [0.0] * 3, "std": [FULL_SCALE] * 3},
         },
-        **_references(checkpoint),
+        **_references(checkpoint, scale),
     }
 
 
@@ -138,9 +145,8 @@ def _created(checkpoint: Checkpoint) -> dict[str, str]:
     return {"created_date": date} if isinstance(date, str) and not _refused(date) else {}
 
 
-def _references(checkpoint: Checkpoint) -> dict[str, Any]:
+def _references(checkpoint: Checkpoint, scale: str | None) -> dict[str, Any]:
     """The blocks that nothing depends on: training, dataset, architecture, performance."""
-    architecture = architecture_of(checkpoint)
     metrics = checkpoint.metadata.get("train_metrics")
     arguments = checkpoint.train_args
     blocks = {
@@ -153,7 +159,7 @@ def _references(checkpoint: Checkpoint) -> dict[str, Any]:
         "dataset": {"data": arguments.get("data")},
         "architecture": {
             "file": stem(checkpoint) + ".yaml",
-            "scale": size_of(checkpoint, architecture) or None,
+            "scale": scale,
             "parameters": parameters(checkpoint),
             "strides": list(checkpoint.stride),
         },
