@@ -13,7 +13,7 @@ from mcwbuild import __version__, process
 from mcwbuild.contract import assets, disk
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PHASES, RKNN, Phase
-from mcwbuild.engines import code
+from mcwbuild.engines import code, supervisor
 from mcwbuild.engines.docker.bases import Base, bases
 from mcwbuild.engines.locks import TorchBuild
 
@@ -21,6 +21,7 @@ PHASE, CODE, LOCKS, RECIPE = "mcwbuild.phase", "mcwbuild.code", "mcwbuild.locks"
 WHEEL = "mcwbuild.toolkit-wheel"
 TORCH, TOOLKIT, VERSION = "mcwbuild.torch", "mcwbuild.toolkit", "org.opencontainers.image.version"
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
+SUPERVISOR = "mcwbuild/engines/supervisor.py"
 BUILDER = "mcwbuild.builder"  # on what a build leaves behind as cache
 
 _TOOLKIT_LINE = re.compile(r"^rknn-toolkit2==(\S+)[^\n]*(?:\n    --hash=\S+(?: \\)?)*\n", re.MULTILINE)
@@ -106,6 +107,7 @@ class Recipe:
         scripts += ["rknn/python.sh"] if self.phase is RKNN else []
         return {
             **code.files(),
+            SUPERVISOR: Path(supervisor.__file__),
             **{f"docker/{name}": docker / name for name in scripts},
             f"docker/pt/{self.torch_lock.name}": self.torch_lock,
             f"docker/{self.phase.name}/requirements.lock": self.requirements(),
@@ -134,7 +136,11 @@ class Recipe:
     def identity(self) -> dict[str, str]:
         """The hashes of the code, of the locks and of the way in which they are put together."""
         context = self.files()
-        recipe = {place: held for place, held in context.items() if place.endswith(("Dockerfile", ".sh", "uv.lock"))}
+        recipe = {
+            place: held
+            for place, held in context.items()
+            if place.endswith(("Dockerfile", ".sh", "uv.lock", SUPERVISOR))
+        }
         locks = {place: held for place, held in context.items() if place.endswith(".lock") and place not in recipe}
         return {CODE: code.sha256(), LOCKS: _hash(locks), RECIPE: _hash(recipe)}
 
