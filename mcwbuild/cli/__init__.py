@@ -20,6 +20,7 @@ VERBS: dict[str, str] = {
     "convert": "Phase 3 alone: ONNX to RKNN.",
     "init": "Write training_source.yaml from a checkpoint.",
     "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
+    "images": "The stages' Docker images: build, list, prune, wheelhouse.",
     "doctor": "Tell what is ready on this machine and what is not.",
     "schema": "Print a JSON Schema, or the table of all fields.",
     "config": "Show every option and where its value comes from.",

@@ -42,3 +42,12 @@ def bases(phase: Phase, base_image: str | None = None, python_image: str | None 
         else:
             found.append(Base(argument, **table[row]))
     return tuple(found)
+
+
+def verified(reference: str) -> str:
+    """What is known of a base image's digest, in a few words; `reference` is `image@digest`."""
+    image, _, digest = reference.partition("@")
+    for row in documents.read_yaml(assets.locks_dir() / "images.yaml").value.values():
+        if row["image"] == image and row["digest"] == digest:
+            return "pulled by digest" if row["pulled"] else "not verified by a pull yet"
+    return "not one of docker/images.yaml" if reference else "unknown"

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import EnvironmentLacking
 from mcwbuild.contract.events import Emit, Finished, Noted, Progressed, Started
-from mcwbuild.engines.docker import context, daemon
+from mcwbuild.engines.docker import context, daemon, wheelhouse
 from mcwbuild.engines.docker.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -75,6 +75,16 @@ class Transcript:
             self.step = ""
 
 
+def announce(recipe: Recipe, files: Mapping[str, Path | bytes], network: bool, emit: Emit) -> None:
+    """Says how much will be downloaded, before anything is."""
+    if not network:
+        emit(Noted(f"The {recipe.name} image is built without a network: the wheelhouse has all packages."))
+        return
+    carried = {wheelhouse.key(path)[0] for path in files.values() if isinstance(path, Path) and path.suffix == ".whl"}
+    size = sum(bytes_ for name, bytes_ in recipe.sizes().items() if name not in carried)
+    emit(Noted(f"The {recipe.name} image: {size / 1e6:.0f} MB of packages to download, unless the cache has them."))
+
+
 def build(
     client: DockerClient,
     recipe: Recipe,
@@ -117,7 +127,8 @@ def build(
             raise _failure(transcript, what, log)
         transcript.close()
         for tag in recipe.tags:
-            client.api.tag(transcript.image, *tag.rsplit(":", 1))
+            repository, _, version = tag.rpartition(":")
+            client.api.tag(transcript.image, repository, version)
     except (DockerException, RequestException, OSError) as error:
         raise daemon.told(error, what) from error
     emit(Noted(f"{recipe.tags[0]} is {transcript.image}."))
@@ -131,10 +142,7 @@ def _failure(transcript: Transcript, what: str, log: Path) -> EnvironmentLacking
     if not transcript.step or transcript.step.split(" ", 1)[-1].startswith("FROM"):
         known = daemon.told(RuntimeError(said), what)
         return EnvironmentLacking(what, known.found, f"{known.remedy} The log is {log}.", kind=known.kind)
-    for pattern, remedy, kind in _REMEDIES:
-        if re.search(pattern, f"{said} {words}"):
-            break
-    else:
-        remedy, kind = "The cause is near the log's end.", "build"
+    fitting = (row[1:] for row in _REMEDIES if re.search(row[0], f"{said} {words}"))
+    remedy, kind = next(fitting, ("The cause is near the log's end.", "build"))
     found = f"Step {transcript.step[:_SHOWN]} failed: {words or said}."
     return EnvironmentLacking(what, found, f"{remedy} The log is {log}.", kind=kind)

@@ -28,6 +28,11 @@ class StageImage:
     stale: str | None
 
     @property
+    def by_hand(self) -> bool:
+        """True for an image of `docker build`: nothing tells what it was made from, so it is not fresh, and stays."""
+        return recipes.CODE not in self.labels
+
+    @property
     def toolkit(self) -> str | None:
         """RKNN-Toolkit2's version, where it has one."""
         return self.labels.get(recipes.TOOLKIT)
@@ -51,7 +56,7 @@ def listed(client: DockerClient) -> list[StageImage]:
 
     try:
         rows: list[dict[str, Any]] = client.api.images(filters={"label": recipes.PHASE})
-        found = [_image(row["Id"], client.api.inspect_image(row["Id"])) for row in rows]
+        found = [_image(client.images.get(row["Id"]).attrs) for row in rows]
     except (DockerException, RequestException, OSError) as error:
         raise daemon.told(error, WHAT) from error
     newest = sorted(found, key=lambda image: image.created, reverse=True)
@@ -59,10 +64,10 @@ def listed(client: DockerClient) -> list[StageImage]:
     return sorted(newest, key=lambda image: order.index(image.phase) if image.phase in order else len(order))
 
 
-def _image(identifier: str, details: Mapping[str, Any]) -> StageImage:
+def _image(details: Mapping[str, Any]) -> StageImage:
     labels: dict[str, str] = details["Config"].get("Labels") or {}
     return StageImage(
-        id=identifier,
+        id=str(details["Id"]),
         phase=labels[recipes.PHASE],
         tags=tuple(details.get("RepoTags") or ()),
         size=int(details["Size"]),
@@ -108,7 +113,7 @@ def prune(client: DockerClient) -> list[Removed]:
     done = []
     try:
         for image in listed(client):
-            if image.stale is None:
+            if image.stale is None or image.by_hand:
                 continue
             try:
                 for name in image.tags or (image.id,):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -92,6 +93,12 @@ class Recipe:
             line = f"rknn-toolkit2=={self.toolkit} \\\n    --hash=sha256:{self.wheel_sha256}\n"
             text = _TOOLKIT_LINE.sub(lambda _: line, text)
         return text.encode()
+
+    def sizes(self) -> dict[str, int]:
+        """Package -> bytes of its wheel, as `.ci/lock` wrote them down."""
+        packages = json.loads((self.lock_folder / "sizes.json").read_text("utf-8"))["requirements.lock"]
+        torch = json.loads((self.torch_lock.parent / "sizes.json").read_text("utf-8"))[self.torch_lock.name]
+        return {**packages, **torch}
 
     def files(self) -> dict[str, Path | bytes]:
         """The build context without wheels: place -> file, or what stands in it."""

@@ -65,13 +65,13 @@ def take(house: Path, recipe: Recipe, wheel: Path | None = None) -> dict[str, Pa
     lacking: list[str] = []
     for folder, lock in locks(recipe).items():
         place = recipe.phase.name if folder.startswith(recipe.phase.name) else folder
-        wheels = {_key(path): path for path in sorted((house / folder).glob("*.whl"))}
+        wheels = {key(path): path for path in sorted((house / folder).glob("*.whl"))}
         if wheel is not None and folder == place == recipe.phase.name:
-            wheels[_key(wheel)] = wheel
-        for key, sums in pinned(lock).items():
-            path = wheels.get(key)
+            wheels[key(wheel)] = wheel
+        for pin, sums in pinned(lock).items():
+            path = wheels.get(pin)
             if path is None:
-                lacking.append(f"{folder}/{'=='.join(key)} is not there")
+                lacking.append(f"{folder}/{'=='.join(pin)} is not there")
             elif disk.sha256_of(path) not in sums:
                 lacking.append(f"{folder}/{path.name} is not the file that the lock names")
             else:
@@ -85,7 +85,8 @@ def take(house: Path, recipe: Recipe, wheel: Path | None = None) -> dict[str, Pa
     return context
 
 
-def _key(wheel: Path) -> tuple[str, str]:
+def key(wheel: Path) -> tuple[str, str]:
+    """(normalized name, version) of a wheel, by its file name."""
     name, version, *_ = wheel.name.replace("%2B", "+").split("-")
     return _normal(name), version
 
@@ -100,7 +101,7 @@ def fill(house: Path, recipes: Sequence[Recipe], emit: Emit, index: Sequence[str
         for folder, lock in wanted.items():
             place = house / folder
             place.mkdir(parents=True, exist_ok=True)
-            have = {_key(path) for path in place.glob("*.whl") if disk.sha256_of(path) in _sums(lock)}
+            have = {key(path) for path in place.glob("*.whl") if disk.sha256_of(path) in _sums(lock)}
             if not set(pinned(lock)) - have:
                 emit(Noted(f"{place}: all {len(have)} wheels are there."))
                 continue
