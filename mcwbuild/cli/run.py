@@ -21,8 +21,9 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 @click.option("--pt", type=click.Path(path_type=Path), help="The checkpoint, for example best.pt.")
 @click.option("--onnx", type=click.Path(path_type=Path), help="Or an ONNX file: stock YOLO head, no NMS.")
 @options(
-    "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz", "engine", "memory",
-    "trust_checkpoint", "model_code", "toolkit_version", "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
+    "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz",
+    "engine", "memory", "trust_checkpoint", "model_code", "toolkit_version",
+    "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
     "conf", "iou", "max_detections", "threads", "progress",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

@@ -31,6 +31,12 @@ def hostile(client: DockerClient) -> str:
     return containers.toy_image(client, ONNX, containers.HOSTILE)
 
 
+@pytest.fixture(scope="session")
+def images(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Phase -> id of its image, built by `mcwbuild images` from stand-in bases and a wheelhouse, without a network."""
+    return containers.stage_images(client, tmp_path_factory.mktemp("wheelhouse"))
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(client: DockerClient) -> Iterator[None]:
     """After each test, no container of ours is there."""
