@@ -102,8 +102,9 @@ def tracked() -> list[str]:
 
 def test_top_level_holds_only_what_belongs_there() -> None:
     allowed = {
-        ".changes", ".ci", ".dockerignore", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md",
-        "benchmarks", "docker", "docs", "examples", "mcwbuild", "pyproject.toml", "schemas", "stages", "tests",
+        ".changes", ".ci", ".dockerignore", ".github", ".gitignore", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE",
+        "README.md", "benchmarks", "docker", "docs", "examples", "mcwbuild", "pyproject.toml", "schemas", "stages",
+        "tests",
     }  # fmt: skip
     assert {name.split("/")[0] for name in tracked()} <= allowed
 

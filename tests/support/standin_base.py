@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from filelock import FileLock
+
 from mcwbuild.engines.docker import daemon
 from mcwbuild.engines.environments import cache_folder
 
@@ -45,8 +47,9 @@ def make(client: DockerClient) -> None:
     folder = cache_folder() / "standins"
     folder.mkdir(parents=True, exist_ok=True)
     tars = {name: folder / f"{name.replace('/', '-').replace(':', '-')}-{version}.tar" for name in (PYTHON, UBUNTU)}
-    if not all(tar.is_file() for tar in tars.values()):
-        _bootstrap(folder, tars)
+    with FileLock(folder / ".lock"):
+        if not all(tar.is_file() for tar in tars.values()):
+            _bootstrap(folder, tars)
     for name, tar in tars.items():
         repository, _, tag = name.rpartition(":")
         client.api.import_image(str(tar), repository, tag, changes=[_PATH, f"LABEL {LABEL}={version}"])
@@ -78,7 +81,7 @@ def _move_python(root: Path) -> None:
     """Debian's Python as the official image has it: /usr/local/bin/python3.11, its library beside, and pip."""
     local = root / "usr/local"
     shutil.copy2(root / "usr/bin/python3.11", local / "bin")
-    library = shutil.copytree(root / "usr/lib/python3.11", local / "lib/python3.11", symlinks=True)
+    library = shutil.copytree(root / "usr/lib/python3.11", local / "lib/python3.11", symlinks=True, dirs_exist_ok=True)
     for debians in ("EXTERNALLY-MANAGED", "sitecustomize.py", "_distutils_system_mod.py"):
         (library / debians).unlink(missing_ok=True)
     with zipfile.ZipFile(next(_pip_wheels())) as archive:

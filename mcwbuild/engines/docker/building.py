@@ -29,7 +29,11 @@ _REMEDIES = (
         "Give the build a network or an index (--index-url, HTTPS_PROXY), or take --wheelhouse DIR and no network.",
         "network",
     ),
-    (r"hash", "The index gave other files than the lock names: use the ordinary index or a true mirror.", "hash"),
+    (
+        r"[Hh]ash(es)? (mismatch|do not match)|HASHES|[Hh]ash-checking",
+        "The index gave other files than the lock names: use the ordinary index or a true mirror.",
+        "hash",
+    ),
 )
 
 
@@ -124,7 +128,7 @@ def build(
             for message in messages:
                 transcript.take(message)
         if transcript.error is not None or transcript.image is None:
-            raise _failure(transcript, what, log)
+            raise failure(transcript, what, log)
         transcript.close()
         for tag in recipe.tags:
             repository, _, version = tag.rpartition(":")
@@ -135,7 +139,7 @@ def build(
     return transcript.image
 
 
-def _failure(transcript: Transcript, what: str, log: Path) -> EnvironmentLacking:
+def failure(transcript: Transcript, what: str, log: Path) -> EnvironmentLacking:
     """A step of the build failed, or the daemon could not begin one: it asks for a base image before the first."""
     said = (transcript.error or "it ended without an image").strip().rstrip(".")
     words = " | ".join(transcript.last[-4:])

@@ -128,7 +128,9 @@ def _words(error: BaseException) -> str:
 def _is_unreachable(error: BaseException, words: str) -> bool:
     """True where no answer came at all: a socket that is missing, closed or silent."""
     from requests.exceptions import ConnectionError as NoConnection
-    from requests.exceptions import Timeout
+    from requests.exceptions import HTTPError, Timeout
 
     silent = r"no such file|connection refused|connection aborted|timed out|error while fetching server api version"
+    if isinstance(error, HTTPError):  # which the SDK's APIError is: an answer
+        return False
     return isinstance(error, NoConnection | Timeout | OSError) or bool(re.search(silent, words, re.IGNORECASE))
