@@ -25,7 +25,7 @@ found = {
     "checkpoint": attempt(lambda: Path("/in/pt/best.pt").write_bytes(b"")),
     "connections": {f"{host}:{port}": attempt(lambda: connect((host, port)))
                     for host in ("127.0.0.1", "172.17.0.1") for port in ports},
-    "datagram": attempt(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("172.17.0.1", ports[1]))),
+    "datagram": attempt(lambda: socket.socket(type=socket.SOCK_DGRAM).sendto(b"x", ("172.17.0.1", ports[1]))),
     "docker": os.path.exists("/var/run/docker.sock"),
 }
 if os.fork() == 0:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mcwbuild.contract.phases import ONNX
-from tests.support import containers
+from tests.support import containers, stage_images
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def client() -> DockerClient:
-    return containers.client()
+    return stage_images.client()
 
 
 @pytest.fixture(scope="session")
@@ -32,9 +32,9 @@ def hostile(client: DockerClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def images(client: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def images() -> dict[str, str]:
     """Phase -> id of its image, built by `mcwbuild images` from stand-in bases and a wheelhouse, without a network."""
-    return containers.stage_images(client, tmp_path_factory.mktemp("wheelhouse"))
+    return {name: image.id for name, image in stage_images.built().items()}
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,8 @@ from tests.support import containers
 if TYPE_CHECKING:
     from docker import DockerClient
 
+pytestmark = pytest.mark.docker
+
 
 @dataclass
 class Daemon:

@@ -29,6 +29,8 @@ from tests.support.engines import Silent
 if TYPE_CHECKING:
     from docker import DockerClient
 
+pytestmark = pytest.mark.docker
+
 MEMORY = 256 << 20
 
 

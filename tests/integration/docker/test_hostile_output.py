@@ -16,6 +16,8 @@ from mcwbuild.plan import Step
 from tests.support import containers
 from tests.support.engines import Silent
 
+pytestmark = pytest.mark.docker
+
 TREES = containers.HOSTILE.read_text().partition("def tree(")[2].partition("\ndef ")[0]
 KINDS = re.findall(r'^        "([a-z /]+)": ', TREES, re.MULTILINE)
 # No traps, but no whole output either; every other one is refused. Root may read what is forbidden.

@@ -17,6 +17,8 @@ from tests.support import hostile_checkpoint
 from tests.support.commands import ROOT, mcwbuild
 from tests.support.engines import alive, gone_soon
 
+pytestmark = pytest.mark.docker
+
 WORD = "outlives-the-run"
 
 

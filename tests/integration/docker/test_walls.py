@@ -17,6 +17,8 @@ from mcwbuild.engines import StageCall
 from mcwbuild.engines.docker.container import NOBODY
 from mcwbuild.engines.docker.engine import DockerEngine
 
+pytestmark = pytest.mark.docker
+
 MEMORY = 512 << 20
 
 

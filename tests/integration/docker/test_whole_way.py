@@ -15,6 +15,8 @@ from mcwbuild.contract.phases import PHASES
 from mcwbuild.engines.docker.container import NOBODY
 from tests.support.commands import EXAMPLE, mcwbuild
 
+pytestmark = pytest.mark.docker
+
 MOMENT = {"date", "conversion_date", "created", "latency_ms", "fps", "seconds", "sha256", "size", "model", "backend"}
 
 
