@@ -16,7 +16,7 @@ from mcwbuild.contract.phases import PHASES, Phase
 from mcwbuild.engines import code
 from mcwbuild.engines.docker import recipes
 from mcwbuild.engines.docker.images import StageImage
-from tests.support import stage_images, standin_base
+from tests.support import stage_images
 from tests.support.commands import ROOT, mcwbuild
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_the_rknn_image_asks_no_more_of_ubuntu_20_04_than_it_has(
 
 @phases
 def test_building_again_takes_all_from_the_cache(built: dict[Any, StageImage], phase: Phase) -> None:
-    words = ("images", "build", phase.name, *stage_images.BASES[phase.name], "--json")
+    words = ("images", "build", phase.name, *stage_images.base_options()[phase.name], "--json")
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 0, done.stderr
     [row] = done.json
@@ -153,7 +153,7 @@ def test_the_dockerfile_builds_by_hand_from_a_checkout(
     image, _ = client.images.build(
         path=str(tmp_path),
         dockerfile="docker/onnx/Dockerfile",
-        buildargs={"BASE_IMAGE": standin_base.PYTHON},
+        buildargs={"BASE_IMAGE": base[1]} if (base := stage_images.base_options()["onnx"]) else {},
         network_mode="none",
         rm=True,
     )
@@ -200,8 +200,7 @@ def test_list_and_prune_know_fresh_from_stale(client: DockerClient, built: dict[
 
 
 def test_a_base_image_that_is_not_there() -> None:
-    stage_images.client()
-    stage_images.stand_ins()
+    stage_images.base_options()
     words = ("images", "build", "onnx", "--base-image", "nowhere.invalid/python:0")
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 5
@@ -211,10 +210,10 @@ def test_a_base_image_that_is_not_there() -> None:
 
 def test_a_step_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
     """An own wheel of the toolkit that is none: uv refuses it inside the build."""
-    stage_images.stand_ins()
+    stage_images.base_options()
     wheel = tmp_path / "rknn_toolkit2-2.0.0-cp311-cp311-linux_x86_64.whl"
     wheel.write_bytes(b"no wheel")
-    words = ("images", "build", "rknn", *stage_images.BASES["rknn"], "--toolkit-wheel", wheel)
+    words = ("images", "build", "rknn", *stage_images.base_options()["rknn"], "--toolkit-wheel", wheel)
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 5, done.stderr
     assert "install.sh" in done.stderr
