@@ -12,8 +12,9 @@ lock=$1 environment=$2 packages=$2/lib/python3.11/site-packages
 if [ -f /build/ca-bundle.pem ]; then
   export SSL_CERT_FILE=/build/ca-bundle.pem PIP_CERT=/build/ca-bundle.pem
 fi
+# uv unpacks into its cache and links from there: nothing is written twice.
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
-export NO_COLOR=1 UV_NO_CACHE=1 UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=copy
+export NO_COLOR=1 UV_NO_PROGRESS=1 UV_PYTHON_DOWNLOADS=never UV_LINK_MODE=hardlink UV_CACHE_DIR=/opt/uv-cache
 set -- --find-links "$(dirname "$lock")"
 if ls /build/uv-*.whl >/dev/null 2>&1; then
   export PIP_NO_INDEX=1 PIP_FIND_LINKS=/build
@@ -29,6 +30,7 @@ python3.11 -m pip install --quiet --require-hashes --only-binary :all: --target 
 PATH=/build/tools/bin:$PATH
 uv venv --quiet --relocatable --python /usr/local/bin/python3.11 "$environment"
 uv pip install --python "$environment/bin/python" --require-hashes --no-deps --only-binary :all: "$@" -r "$lock"
+rm -r "$UV_CACHE_DIR"
 
 # What no stage uses: programs, headers, tests. numpy.testing imports from numpy's own tests.
 find "$environment/bin" -mindepth 1 ! -name 'python*' -delete

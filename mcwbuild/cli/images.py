@@ -35,7 +35,6 @@ def _sources(command: Callable[..., int]) -> Callable[..., int]:
         click.option("--ca-bundle", type=_FILE, help="Certificates of your organization; used while building only."),
         click.option("--extra-index-url", help="A further package index."),
         click.option("--index-url", help="The package index. [env: PIP_INDEX_URL, UV_DEFAULT_INDEX]"),
-        click.option("--toolkit-wheel", type=_FILE, help="A wheel of another RKNN-Toolkit2, for Python 3.11."),
         click.option("--toolkit-version", help="RKNN-Toolkit2's version. [default: the one of docker/rknn]"),
         click.option("--torch", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True,
                      help="Torch's build in the pt image; the others are for the CPU."),
@@ -51,7 +50,7 @@ def _recipes(phases: Sequence[str], given: dict[str, Any]) -> list[Recipe]:
     if unknown := [name for name in phases if name not in PHASES]:
         raise InputError(f"There is no phase {unknown[0]!r}.", remedy=f"Take {', '.join(PHASES)}.")
     chosen = [phase for phase in PHASES.values() if not phases or phase.name in phases]
-    if RKNN not in chosen and (given["toolkit_version"] or given["toolkit_wheel"]):
+    if RKNN not in chosen and (given["toolkit_version"] or given.get("toolkit_wheel")):
         raise InputError("RKNN-Toolkit2 is in the rknn image only.", remedy="Name the phase rknn, or leave it out.")
     torch: Literal["cpu", "cuda"] = given["torch"]
     return [
@@ -59,7 +58,7 @@ def _recipes(phases: Sequence[str], given: dict[str, Any]) -> list[Recipe]:
             phase,
             torch=torch,
             toolkit=given["toolkit_version"],
-            wheel=given["toolkit_wheel"],
+            wheel=given.get("toolkit_wheel"),
             base_image=given.get("base_image"),
             python_image=given.get("python_image"),
         )
@@ -85,6 +84,7 @@ def _client() -> DockerClient:
 @_sources
 @click.option("--base-image", help="Another base image; for several phases it serves all of them.")
 @click.option("--python-image", help="Another image to take Python 3.11 from, for the rknn image.")
+@click.option("--toolkit-wheel", type=_FILE, help="A wheel of another RKNN-Toolkit2, for Python 3.11.")
 @click.option("--wheelhouse", type=_FOLDER, help="Take all wheels from here and build without a network.")
 @_JSON
 def build(phases: tuple[str, ...], as_json: bool, **given: Any) -> int:
@@ -170,16 +170,17 @@ def _show(found: Sequence[StageImage]) -> None:
 
 
 @images.command()
+@click.argument("phases", nargs=-1, metavar="[PHASE]...")
 @click.option("--cache", "cache_too", is_flag=True, help="Remove what builds left behind, too: the next one is slow.")
 @_JSON
-def prune(cache_too: bool, as_json: bool) -> int:
-    """Remove the images that are stale, by their labels; other images are never touched."""
+def prune(phases: tuple[str, ...], cache_too: bool, as_json: bool) -> int:
+    """Remove the images of the phases that are stale, by their labels; other images are never touched."""
     from mcwbuild.engines.docker import images
     from mcwbuild.report import console
     from mcwbuild.report.text import size_text
 
     client = _client()
-    done = images.prune(client)
+    done = images.prune(client, phases)
     freed = images.prune_cache(client) if cache_too else None
     if as_json:
         rows = [{**_row(entry.image), "kept": entry.kept} for entry in done]

@@ -112,7 +112,7 @@ def build(
     emit(Started("context", f"{len(files)} files, {total / 1e6:.0f} MB"))
     log.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with log.open("w", encoding="utf-8") as stream:
+        with log.open("w", buffering=1, encoding="utf-8") as stream:
             transcript = Transcript(stream, emit)
             messages: Iterable[Mapping[str, Any]] = client.api.build(
                 fileobj=context.stream(files, lambda done: emit(Progressed("context", done, total))),  # type: ignore[arg-type]

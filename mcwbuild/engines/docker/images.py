@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -105,15 +105,18 @@ class Removed:
     kept: str | None = None
 
 
-def prune(client: DockerClient) -> list[Removed]:
-    """Removes the stages' images that are stale, found by label; those that a container uses stay, with the reason."""
+def prune(client: DockerClient, phases: Collection[str] = ()) -> list[Removed]:
+    """Removes the stages' images that are stale, found by label, of some phases or of all.
+
+    Those that a container uses stay, with the reason. Raises EnvironmentLacking.
+    """
     from docker.errors import APIError, DockerException, ImageNotFound
     from requests.exceptions import RequestException
 
     done = []
     try:
         for image in listed(client):
-            if image.stale is None or image.by_hand:
+            if image.stale is None or image.by_hand or (phases and image.phase not in phases):
                 continue
             try:
                 for name in image.tags or (image.id,):

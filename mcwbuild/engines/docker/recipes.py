@@ -21,6 +21,7 @@ PHASE, CODE, LOCKS, RECIPE = "mcwbuild.phase", "mcwbuild.code", "mcwbuild.locks"
 WHEEL = "mcwbuild.toolkit-wheel"
 TORCH, TOOLKIT, VERSION = "mcwbuild.torch", "mcwbuild.toolkit", "org.opencontainers.image.version"
 BASE_NAME, BASE_DIGEST = "org.opencontainers.image.base.name", "org.opencontainers.image.base.digest"
+REVISION = "org.opencontainers.image.revision"
 SUPERVISOR = "mcwbuild/engines/supervisor.py"
 BUILDER = "mcwbuild.builder"  # on what a build leaves behind as cache
 
@@ -129,7 +130,7 @@ class Recipe:
             VERSION: __version__,
             BASE_NAME: base.image,
             BASE_DIGEST: base.digest,
-            "org.opencontainers.image.revision": process.git_commit(assets.root()) or "",
+            REVISION: _revision(),
         }
         return {name: value for name, value in labels.items() if value}
 
@@ -163,6 +164,18 @@ def stale(labels: Mapping[str, str]) -> str | None:
     if labels.get(BASE_NAME) == base.image and labels.get(BASE_DIGEST, "") not in ("", base.digest):
         changed.append("its base image")
     return f"{' and '.join(changed)} changed" if changed else None
+
+
+def _revision() -> str:
+    """The last commit that changed what images are made of; empty outside of a checkout of mcwbuild's.
+
+    Not the checkout's head: an image would have another id, and its results another key, after every commit.
+    """
+    root = assets.root()
+    if not (root / ".git").exists():
+        return ""
+    places = ("docker", "schemas", "stages", "mcwbuild/__init__.py", "mcwbuild/contract", SUPERVISOR)
+    return process.answer("git", "log", "-1", "--format=%H", "--", *places, folder=root) or ""
 
 
 def _hash(context: Mapping[str, Path | bytes]) -> str:

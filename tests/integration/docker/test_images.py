@@ -16,7 +16,7 @@ from mcwbuild.contract.phases import PHASES, Phase
 from mcwbuild.engines import code
 from mcwbuild.engines.docker import recipes
 from mcwbuild.engines.docker.images import StageImage
-from tests.support import stage_images, standin_base
+from tests.support import stage_images
 from tests.support.commands import ROOT, mcwbuild
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def test_the_rknn_image_asks_no_more_of_ubuntu_20_04_than_it_has(
 
 @phases
 def test_building_again_takes_all_from_the_cache(built: dict[Any, StageImage], phase: Phase) -> None:
-    words = ("images", "build", phase.name, *stage_images.BASES[phase.name], "--json")
+    words = ("images", "build", phase.name, *stage_images.base_options()[phase.name], "--json")
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 0, done.stderr
     [row] = done.json
@@ -153,7 +153,7 @@ def test_the_dockerfile_builds_by_hand_from_a_checkout(
     image, _ = client.images.build(
         path=str(tmp_path),
         dockerfile="docker/onnx/Dockerfile",
-        buildargs={"BASE_IMAGE": standin_base.PYTHON},
+        buildargs={"BASE_IMAGE": base[1]} if (base := stage_images.base_options()["onnx"]) else {},
         network_mode="none",
         rm=True,
     )
@@ -167,8 +167,8 @@ def test_the_dockerfile_builds_by_hand_from_a_checkout(
 
 @pytest.fixture
 def old(client: DockerClient) -> Iterator[str]:
-    """An image that says it is of yesterday's code; its id."""
-    labels = {**recipes.recipe(PHASES["onnx"]).labels(), recipes.CODE: "0" * 64}
+    """An image of a phase that there is no more, so that nobody else's is pruned with it; its id."""
+    labels = {**recipes.recipe(PHASES["onnx"]).labels(), recipes.PHASE: "tensorflow"}
     lines = ["FROM scratch", "COPY file /", *(f'LABEL {name}="{value}"' for name, value in labels.items())]
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
@@ -185,23 +185,23 @@ def old(client: DockerClient) -> Iterator[str]:
 
 def test_list_and_prune_know_fresh_from_stale(client: DockerClient, built: dict[Any, StageImage], old: str) -> None:
     listed = {row["id"]: row for row in mcwbuild("images", "list", "--json", cwd=ROOT).json}
-    assert listed[old]["stale"] == "the stages' code changed"
+    assert listed[old]["stale"] == "there is no phase tensorflow"
     for image in built.values():
         assert listed[image.id]["fresh"] is True
         assert listed[image.id]["bytes"] > 10**9
-    others = {str(image.id) for image in client.images.list()}
-    stale = {identifier for identifier, row in listed.items() if not row["fresh"] and row["torch"]}
-    done = mcwbuild("images", "prune", "--json", cwd=ROOT)
+    used = client.containers.create(old, ["/nothing"])
+    kept = mcwbuild("images", "prune", "tensorflow", "--json", cwd=ROOT)
+    assert [row["id"] for row in kept.json["images"] if row["kept"]] == [old]
+    used.remove()
+    others = {str(image.id) for image in client.images.list()} - {old}
+    done = mcwbuild("images", "prune", "tensorflow", "--json", cwd=ROOT)
     assert done.code == 0, done.stderr
-    assert old in {row["id"] for row in done.json["images"]}
-    left = {str(image.id) for image in client.images.list()}
-    assert old not in left
-    assert others - left <= stale
+    assert [row["id"] for row in done.json["images"] if row["kept"] is None] == [old]
+    assert {str(image.id) for image in client.images.list()} & (others | {old}) == others
 
 
 def test_a_base_image_that_is_not_there() -> None:
-    stage_images.client()
-    stage_images.stand_ins()
+    stage_images.base_options()
     words = ("images", "build", "onnx", "--base-image", "nowhere.invalid/python:0")
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 5
@@ -211,10 +211,10 @@ def test_a_base_image_that_is_not_there() -> None:
 
 def test_a_step_that_fails_is_named_with_its_log(tmp_path: Path) -> None:
     """An own wheel of the toolkit that is none: uv refuses it inside the build."""
-    stage_images.stand_ins()
+    stage_images.base_options()
     wheel = tmp_path / "rknn_toolkit2-2.0.0-cp311-cp311-linux_x86_64.whl"
     wheel.write_bytes(b"no wheel")
-    words = ("images", "build", "rknn", *stage_images.BASES["rknn"], "--toolkit-wheel", wheel)
+    words = ("images", "build", "rknn", *stage_images.base_options()["rknn"], "--toolkit-wheel", wheel)
     done = mcwbuild(*words, "--wheelhouse", stage_images.wheelhouse(), cwd=ROOT)
     assert done.code == 5, done.stderr
     assert "install.sh" in done.stderr

@@ -14,6 +14,7 @@ from requests.exceptions import ReadTimeout
 from mcwbuild.contract.errors import EnvironmentLacking, InputError
 from mcwbuild.contract.events import Event, Finished
 from mcwbuild.engines.docker import building, daemon
+from tests.support.commands import mcwbuild
 
 NO_SOCKET = "('Connection aborted.', FileNotFoundError(2, 'No such file or directory'))"
 NO_RIGHT = "('Connection aborted.', PermissionError(13, 'Permission denied'))"
@@ -119,3 +120,10 @@ def test_a_base_image_that_cannot_be_had() -> None:
     error = building.failure(made, "The pt image could not be built.", Path("pt.log"))
     assert error.kind == "network"
     assert "--base-image" in error.remedy
+
+
+def test_the_command_line_tells_it_with_exit_code_5(tmp_path: Path) -> None:
+    done = mcwbuild("images", "list", cwd=tmp_path, environment={"DOCKER_HOST": f"unix://{tmp_path}/docker.sock"})
+    assert done.code == 5
+    assert done.stdout == ""
+    assert "Start Docker" in done.stderr
