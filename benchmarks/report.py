@@ -17,7 +17,7 @@ HEADER = (
     "| benchmark | ours | beside | ours, s | beside, s | figure | goal | met | runs | machine |\n"
     "|---|---|---|---|---|---|---|---|---|---|\n"
 )
-_UNITS = {"seconds": " s", "speed": "x as fast", "time": "x the time"}
+_UNITS = {"seconds": " s", "more": " s more", "speed": "x as fast", "time": "x the time"}
 
 
 def read(answer: Path) -> list[sides.Row]:

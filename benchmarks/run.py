@@ -22,8 +22,8 @@ import report
 import sides
 
 EXAMPLE = sides.ROOT / "examples" / "shapes"
-NAMES = ("help", "decode", "evaluator", "conversion", "ultralytics_export")
-ROUNDS = {"help": 11, "decode": 31, "evaluator": 5, "conversion": 3, "ultralytics_export": 3}
+NAMES = ("help", "decode", "evaluator", "conversion", "ultralytics_export", "engines")
+ROUNDS = {"help": 11, "decode": 31, "evaluator": 5, "conversion": 3, "ultralytics_export": 3, "engines": 5}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -58,6 +58,7 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
         "decode": (here, "", []),
         "evaluator": (args.onnx_python, "--onnx-python", model),
         "conversion": (args.rknn_python, "--rknn-python", model),
+        "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
         "ultralytics_export": (args.all_python, "--all-python", ["--pt", str(args.pt), "--data", str(args.data)]),
     }
     python, option, words = needs[name]

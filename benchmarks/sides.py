@@ -27,14 +27,16 @@ class BenchmarkError(Exception):
 
 @dataclass(frozen=True)
 class Goal:
-    """What the figure has to be: the seconds of our side, our speed or our time as a multiple of the other's."""
+    """What the figure has to be: the seconds of our side, those that it takes more than the other, our speed or
+    our time as a multiple of the other's.
+    """
 
-    figure: Literal["seconds", "speed", "time"]
+    figure: Literal["seconds", "more", "speed", "time"]
     limit: float | None
 
     def value(self, ours: float, other: float) -> float:
         """The figure, from both sides' median seconds."""
-        return {"seconds": ours, "speed": other / ours, "time": ours / other}[self.figure]
+        return {"seconds": ours, "more": ours - other, "speed": other / ours, "time": ours / other}[self.figure]
 
     def met(self, value: float) -> bool | None:
         """Whether `value` reaches the limit; None where there is none."""
@@ -44,7 +46,7 @@ class Goal:
 
     def words(self) -> str:
         """The limit in words."""
-        unit = " s" if self.figure == "seconds" else "x the time" if self.figure == "time" else "x the speed"
+        unit = {"seconds": " s", "more": " s more", "speed": "x the speed", "time": "x the time"}[self.figure]
         if self.limit is None:
             return "no goal"
         return f"{'at least' if self.figure == 'speed' else 'at most'} {self.limit:g}{unit}"
