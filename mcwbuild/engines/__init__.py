@@ -51,7 +51,7 @@ class Engine(Protocol):
     def identity(self, phase: Phase) -> dict[str, str]:
         """What the phase's result depends on beside its inputs (lock, code), for step keys and the manifest.
 
-        Makes nothing; the same before and after `prepare`.
+        Makes nothing; the same before and after `prepare`. Raises EnvironmentLacking where it cannot be told.
         """
 
     def run(self, call: StageCall, emit: Emit) -> int:

