@@ -26,7 +26,7 @@ from stages.rknn.targets import Variant
 CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
 SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
 _POLL = 0.2  # seconds between two looks at the process
-_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -51,23 +51,17 @@ class Child:
         scratch.mkdir()
         self.reader, writer = os.pipe()
         arguments = (str(folder / "job.json"), str(folder / "answer.json"), str(writer), str(os.getpid()))
-        try:
-            with self.log.open("wb") as log:
-                self.process = subprocess.Popen(
-                    [*child, *arguments],
-                    cwd=work,
-                    env=_environment(work, scratch, threads),
-                    stdin=subprocess.PIPE,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                    start_new_session=True,
-                    pass_fds=(writer,),
-                )
-        except BaseException:
-            os.close(self.reader)
-            raise
-        finally:
-            os.close(writer)
+        with os.fdopen(writer, "wb"), self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*child, *arguments],
+                cwd=work,
+                env=_environment(work, scratch, threads),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(writer,),
+            )
 
     def give(self, job: Job) -> None:
         """The end of its standard input tells it that its job lies there."""
@@ -169,7 +163,6 @@ def _environment(home: Path, scratch: Path, threads: int) -> dict[str, str]:
         "TMPDIR": str(scratch),
         "PYTHONPATH": os.pathsep.join(roots),
         "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": str(threads),
     }
 

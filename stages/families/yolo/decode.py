@@ -56,7 +56,7 @@ def _grid(sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> tuple
     """
     counts = [rows * columns for rows, columns in sizes]
     centres = [np.indices(size, np.float32)[::-1].reshape(2, -1) + np.float32(0.5) for size in sizes]
-    return np.concatenate(centres, axis=1), np.repeat(np.float32(strides), counts), np.cumsum([0, *counts])
+    return np.concatenate(centres, axis=1), np.repeat(np.array(strides, np.float32), counts), np.cumsum([0, *counts])
 
 
 def _search(scores: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
