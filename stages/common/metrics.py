@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,17 +71,9 @@ def average_precision(
     results = [row for number, one in enumerate(found, 1) for row in _rows(number, one.boxes, one.classes, one.scores)]
     if not results or not objects.any():
         return nothing  # the library wants at least one of each
-    reference = COCO()
-    reference.dataset = {
-        "images": [{"id": number} for number in range(1, len(truth) + 1)],
-        "categories": [{"id": k} for k in range(num_classes)],
-        "annotations": [
-            {**row, "id": number, "iscrowd": 0}
-            for number, row in enumerate((r for i, (b, c) in enumerate(truth, 1) for r in _rows(i, b, c)), 1)
-        ],
-    }
-    reference.createIndex()
-    judge = COCOeval_faster(reference, reference.loadRes(results), "bbox")
+    wanted = [row for number, (boxes, classes) in enumerate(truth, 1) for row in _rows(number, boxes, classes)]
+    sides = (_indexed(COCO(), rows, len(truth), num_classes) for rows in (wanted, results))
+    judge = COCOeval_faster(*sides, "bbox")
     judge.params.maxDets = [max(len(one.scores) for one in found)]
     judge.params.areaRng, judge.params.areaRngLbl = [[0.0, math.inf]], ["all"]
     judge.evaluate()
@@ -89,6 +81,17 @@ def average_precision(
     precision: Floats = judge.eval["precision"][:, :, :, 0, 0]  # [IoU, recall, class]
     average: Floats = precision.mean(axis=1)
     return average
+
+
+def _indexed(library: Any, rows: list[dict[str, Any]], images: int, num_classes: int) -> Any:
+    """The library's empty `COCO`, filled with one side's annotations; its own `loadRes` would copy each of them."""
+    library.dataset = {
+        "images": [{"id": number} for number in range(1, images + 1)],
+        "categories": [{"id": k} for k in range(num_classes)],
+        "annotations": [{**row, "id": number, "iscrowd": 0} for number, row in enumerate(rows, 1)],
+    }
+    library.createIndex()
+    return library
 
 
 def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], scores: Floats | None = None) -> list[dict[str, Any]]:
@@ -105,20 +108,23 @@ def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], scores: Floats 
     return rows
 
 
-def matched(boxes: Floats, truth: Floats, iou: float) -> NDArray[np.bool_]:
+def matched(
+    boxes: Floats, truth: Floats, iou: float, alike: NDArray[np.bool_] | Literal[True] = True
+) -> NDArray[np.bool_]:
     """Which of the boxes [n, 4], best first, hit an object [m, 4] of their class that no better one had hit.
 
     COCO's rule: each box takes the object that it overlaps most among those that are free, from `iou` upwards.
+    `alike` [n, m] tells which are of one class.
     """
     hits = np.zeros(len(boxes), np.bool_)
     low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
     shared = np.maximum(high - low, 0).prod(axis=2)
     areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, truth)]
     union = areas[0][:, None] + areas[1] - shared
-    overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-    for index, row in enumerate(overlap if len(truth) else ()):
-        target = int(row.argmax())
-        if row[target] >= iou:
+    overlap = np.where(alike, np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), -1.0)
+    for index in np.flatnonzero((overlap >= iou).any(axis=1)):
+        target = overlap[index].argmax()
+        if overlap[index, target] >= iou:
             hits[index] = True
             overlap[:, target] = -1.0
     return hits
@@ -130,10 +136,7 @@ def _ranked(
     """For each class the scores, ascending: of all its detections, and of those that hit."""
     rows = [np.zeros((0, 3))]
     for one, (boxes, classes) in zip(found, truth, strict=True):
-        hits = np.zeros(len(one.scores), np.bool_)
-        for label in np.intersect1d(one.classes, classes):
-            mine = np.flatnonzero(one.classes == label)
-            hits[mine] = matched(one.boxes[mine].astype(np.float64), boxes[classes == label], MATCH_IOU)
+        hits = matched(one.boxes.astype(np.float64), boxes, MATCH_IOU, one.classes[:, None] == classes)
         rows.append(np.column_stack([one.classes, one.scores, hits]).astype(np.float64))
     table = np.concatenate(rows)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]
