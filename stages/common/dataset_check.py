@@ -116,9 +116,7 @@ def _name_problems(found: Dataset) -> Iterator[Problem]:
             yield Problem(f"the class name {shown(name)} cannot be carried on", str(found.file), path="$.names")
 
 
-def _look_at_all(
-    found: Dataset, threads: int, progress: Callable[[int, int], None]
-) -> dict[str, tuple[_Look, ...]]:
+def _look_at_all(found: Dataset, threads: int, progress: Callable[[int, int], None]) -> dict[str, tuple[_Look, ...]]:
     images = [(split, image) for split in SPLITS for image in found.splits.get(split, ())]
     looks: dict[str, list[_Look]] = {}
     with ThreadPoolExecutor(threads) as pool:
@@ -173,7 +171,9 @@ def _warnings(found: Dataset, looks: Mapping[str, Sequence[_Look]]) -> dict[str,
     every = [look for split in SPLITS for look in looks.get(split, ())]
     learned: dict[str, Path] = {look.sha256: look.image for look in looks.get("train", ()) if look.sha256}
     kinds = {
-        "images without objects, taken as background": [Problem(look.warning, str(look.image)) for look in every if look.warning],
+        "images without objects, taken as background": [
+            Problem(look.warning, str(look.image)) for look in every if look.warning
+        ],
         "label files without an image": [
             Problem("there is no image for this label file", str(file)) for file in _lonely_labels(found)
         ],

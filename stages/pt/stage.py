@@ -78,15 +78,15 @@ def _training(args: argparse.Namespace) -> TrainRequest:
             "Give --train train.yaml --data data.yaml.",
         )
     config = training.read(args.train)
-    weights = args.pt or config.weights
-    begun = None
+    weights, begun = config.weights, None
     if config.weights is None and args.pt is not None:
         raise InputError(
             f"--pt and {config.file.name} name two beginnings.",
             f"The model there is {config.model}.",
             "Leave --pt out, or write the .pt file's name as `model`.",
         )
-    if config.weights is not None:
+    if weights is not None:
+        weights = args.pt or weights
         require_offline(weights)
         begun = _checkpoint(weights)
         if config.task not in (None, begun[0].task):

@@ -176,7 +176,6 @@ def _keep(trainer: Any, job: Job) -> None:
         "stopper": {name: _plain(value) for name, value in vars(trainer.stopper).items()},
         "results": trainer.csv.read_text() if trainer.csv.is_file() else "",
         "random": random_state(),
-        "shuffle": trainer.train_loader.generator.get_state(),
     }
     job.state = State(job.key, trainer.epoch, bool(trainer.stop), best, best_epoch, kept)
     save(job.state, job.state_file)
@@ -204,8 +203,16 @@ def _restore(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
         model.criterion.updates = epoch - 1
         model.criterion.update()
     trainer.start_epoch = epoch
-    loader = trainer.train_loader
-    if loader.num_workers == 0:
-        loader.iterator = loader._get_iterator()  # it draws from the generator when it is made
-    loader.generator.set_state(kept["shuffle"])
+    _skip(trainer.train_loader, epoch)
     set_random_state(kept["random"])
+
+
+def _skip(loader: Any, epochs: int) -> None:
+    """Draw the order of the images of the epochs that are done, so that the next ones come in the order they would.
+
+    Where other processes load the images they are ahead by then, and the order is that of a new training.
+    """
+    if loader.num_workers == 0:
+        loader.iterator = loader._get_iterator()
+        for _ in range(epochs * len(loader)):
+            next(loader.iterator._sampler_iter)

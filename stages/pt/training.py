@@ -132,7 +132,9 @@ def _arguments(request: TrainRequest, survey: Survey, bench: Bench) -> dict[str,
     quiet_ultralytics()
     device = _device(request, bench)
     if torchvision_operators.register_missing() is not None:
-        bench.note("torchvision's compiled operators do not load beside this torch: non-maximum suppression is numpy's.")
+        bench.note(
+            "torchvision's compiled operators do not load beside this torch: non-maximum suppression is numpy's."
+        )
     chosen = dict(request.config.settings)
     if device == "cpu":
         chosen |= {"workers": 0, "amp": False}

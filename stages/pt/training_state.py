@@ -45,7 +45,10 @@ def save(state: State, path: Path) -> None:
         disk.write_atomic(path, packed.getvalue())
     except OSError as error:
         raise EnvironmentLacking(
-            "The state of the training cannot be written.", f"{error}.", "Free disk space, and start again.", kind="disk"
+            "The state of the training cannot be written.",
+            f"{error}.",
+            "Free disk space, and start again.",
+            kind="disk",
         ) from error
 
 
@@ -55,7 +58,9 @@ def load(path: Path) -> State:
         with path.open("rb") as file:
             if file.read(len(_ARCHIVE)) != _ARCHIVE:
                 raise ValueError("no archive")
-        found = torch.load(path, map_location="cpu", weights_only=True)  # tensors and plain values, no class of anybody's
+        found = torch.load(
+            path, map_location="cpu", weights_only=True
+        )  # tensors and plain values, no class of anybody's
         if found.pop("format") != FORMAT:
             raise ValueError("another format")
         return State(best=found.pop("best").numpy().tobytes(), **found)

@@ -80,7 +80,7 @@ def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def stock_yaml(architecture: Architecture, size: str, name: str) -> dict[str, Any]:
-    """The library's own YAML for an architecture; `size` is its letter, `name` what a checkpoint says it was made from."""
+    """The library's own YAML for an architecture; `size` is its letter, `name` what a checkpoint is to say of it."""
     quiet_ultralytics()
     import ultralytics
     from ultralytics.utils import YAML

@@ -14,7 +14,7 @@ _SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "c
 
 @dataclass(frozen=True)
 class Stock:
-    """An architecture to train from nothing: its YAML's name, its size's letter (empty: one size), Ultralytics' task."""
+    """An architecture to train from nothing: its YAML's name, its size's letter (empty: one size), the task's word."""
 
     name: str
     architecture: Architecture
@@ -46,7 +46,9 @@ def stock(name: str, task: str | None = None) -> Stock:
     if meant not in architecture.tasks:
         able = ", ".join(TASKS[known] for known in architecture.tasks)
         raise _refusal(
-            f"{name} cannot be trained here.", f"Its task is {TASKS[meant]}.", f"{architecture.type} is taken for {able}."
+            f"{name} cannot be trained here.",
+            f"Its task is {TASKS[meant]}.",
+            f"{architecture.type} is taken for {able}.",
         )
     size = (match.group(1) or architecture.sizes[0]) if architecture.sizes else ""  # no letter: as the library does
     return Stock(name, architecture, size, meant)
