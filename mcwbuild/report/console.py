@@ -34,9 +34,9 @@ def show_error(error: McwbuildError) -> None:
     _say(f"error: {visible(str(error))}")
 
 
-def show_interrupted() -> None:
-    """The run was stopped by a person."""
-    _say("interrupted: nothing half-written was left; the same command goes on from here.")
+def show_interrupted(how: str = "interrupted") -> None:
+    """The run was stopped by a person, or by the system."""
+    _say(f"{how}: nothing half-written was left; the same command goes on from here.")
 
 
 def show_bug(bug: Exception) -> None:
