@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from mcwbuild.contract import look, names
@@ -12,7 +12,6 @@ from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
 from mcwbuild.options import INT8_ONLY, Settings
 
 BUILD = Path("build")
-TRAINING = replace(PT, title="training")
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,12 @@ class Step:
     @property
     def trains(self) -> bool:
         """Whether it trains: it may be stopped, and go on."""
-        return self.phase is TRAINING
+        return any(flag == "--train" for flag, _ in self.inputs)
+
+    @property
+    def title(self) -> str:
+        """What is done, for people."""
+        return "training" if self.trains else self.phase.title
 
 
 def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
@@ -84,7 +88,7 @@ def train_step(
     """Phase 1 with a training before it; `weights` are those that it begins from, where it does."""
     inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", weights)))
     images = (*dataset.splits.get("train", ()), *evaluation_images(dataset))
-    return Step("pt", TRAINING, inputs, (f"--name={name}", *_shared(settings)), images, out / PT.package, anew)
+    return Step("pt", PT, inputs, (f"--name={name}", *_shared(settings)), images, out / PT.package, anew)
 
 
 def onnx_step(
