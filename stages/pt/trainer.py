@@ -163,7 +163,7 @@ def _keep(trainer: Any, job: Job) -> None:
     best, best_epoch = (b"", 0) if job.state is None else (job.state.best, job.state.best_epoch)
     if trainer.best_fitness == trainer.fitness:
         stripped = job.bench.scratch / "stripped.pt"
-        strip_optimizer(trainer.best, s=str(stripped))
+        strip_optimizer(trainer.best, s=str(stripped), updates={"git": None})  # whichever repository stands around
         best, best_epoch = stripped.read_bytes(), trainer.epoch
     fitness = trainer.best_fitness
     kept = {
@@ -193,8 +193,11 @@ def _restore(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
     model.load_state_dict(kept["model"])
     trainer.ema.ema.load_state_dict(kept["ema"])
     trainer.ema.updates = kept["updates"]
+    for saved, group in zip(kept["optimizer"]["param_groups"], trainer.optimizer.param_groups, strict=True):
+        saved["fused"] = group.get("fused")  # the device of this run chooses the kernel, not that of the earlier one
     trainer.optimizer.load_state_dict(kept["optimizer"])
-    trainer.scaler.load_state_dict(kept["scaler"])
+    if kept["scaler"]:
+        trainer.scaler.load_state_dict(kept["scaler"])
     trainer.best_fitness = kept["best_fitness"]
     vars(trainer.stopper).update(kept["stopper"])
     trainer.csv.write_text(kept["results"])
