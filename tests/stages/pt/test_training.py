@@ -16,11 +16,12 @@ import numpy as np
 import pytest
 
 from mcwbuild.contract import documents, inherit, manifest, training, validate
-from mcwbuild.contract.errors import InputError, McwbuildError, Refused
+from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.errors import EnvironmentLacking, InputError, McwbuildError, Refused
 from mcwbuild.contract.stage import parser
 from stages.common import checkpoint
 from stages.pt.stage import STAGE
-from stages.pt.training import TrainRequest
+from stages.pt.training import TrainRequest, train
 from tests.support.drawn import draw
 from tests.support.make_checkpoint import main as make_checkpoint
 
@@ -71,17 +72,19 @@ def finish(run: subprocess.Popen[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-def stop(run: subprocess.Popen[str], part: str, number: int) -> str:
-    """Send the signal when the part begins; what was said on standard error."""
+def stop(run: subprocess.Popen[str], part: str, number: int) -> tuple[list[str], str]:
+    """Send the signal when the part begins; the remarks among its events, and what it said on standard error."""
     assert run.stdout is not None
     assert run.stderr is not None
+    remarks = []
     for line in run.stdout:
         event = json.loads(line)
+        remarks += [event["text"]] if event["event"] == "noted" else []
         if event["event"] == "started" and event["name"] == part:
             run.send_signal(number)
     said = run.stderr.read()
     run.wait()
-    return said
+    return remarks, said
 
 
 @pytest.fixture(scope="module")
@@ -144,9 +147,11 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
     assert not (out / "SHA256SUMS").exists()
     state = out / training.FOLDER / training.STATE
     assert state.is_file()
-    events = finish(start(folder, out))
-    assert [event["name"] for event in events if event["event"] == "measured"] == ["epoch 2/2"]
-    assert any("Goes on after epoch 1" in event.get("text", "") for event in events)
+    remarks, _ = stop(start(folder, out), "evaluate", signal.SIGKILL)
+    assert any("Goes on after epoch 1" in remark for remark in remarks)
+    assert not (out / "SHA256SUMS").exists()
+    events = finish(start(folder, out))  # the training is done already
+    assert not [event["name"] for event in events if event["event"] == "measured"]
     ours, theirs = checkpoint.read(out / "best.pt"), checkpoint.read(whole[0] / "best.pt")
     assert ours.tensors.keys() == theirs.tensors.keys()
     assert all(np.array_equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
@@ -158,17 +163,17 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
 def test_a_terminated_training_says_how_to_go_on_and_another_configuration_begins_anew(folder: Path) -> None:
     out = folder / "terminated"
     run = start(folder, out)
-    said = stop(run, "epoch 2/2", signal.SIGTERM)
+    remarks, said = stop(run, "epoch 2/2", signal.SIGTERM)
     assert run.returncode == 143
+    assert remarks[-1] == "Stopped after epoch 1; the same command goes on from there."
     assert "the same command goes on from here" in said
     assert [path.name for path in out.iterdir()] == [training.FOLDER]
     other = folder / "other"
     other.mkdir()
     (other / "drawn").symlink_to(folder / "drawn")
     (other / "train.yaml").write_text(CONFIG.replace("epochs: 2", "epochs: 1"))
-    events = finish(start(other, out))
-    assert any("begins anew" in event.get("text", "") for event in events)
-    assert [event["name"] for event in events if event["event"] == "measured"] == ["epoch 1/1"]
+    remarks, _ = stop(start(other, out), "epoch 1/1", signal.SIGKILL)  # its first epoch, not its second
+    assert any("begins anew" in remark for remark in remarks)
 
 
 class Hostile:
@@ -228,6 +233,14 @@ def request(folder: Path, config: str, *flags: object) -> TrainRequest:
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, config: str, flags: tuple[str, ...], said: str) -> None:
     with pytest.raises(InputError, match=said):
         request(tmp_path, config, *flags)
+
+
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_trained(tmp_path: Path) -> None:
+    data = draw(tmp_path / "drawn", NAMES)
+    made = request(data.parent, "model: yolov8n.yaml\ndevice: 99\n")
+    with pytest.raises(EnvironmentLacking, match="GPU 99 is asked for"):
+        train(made, Bench(tmp_path, tmp_path, 1, lambda event: None))
+    assert not made.state.exists()
 
 
 def test_a_checkpoint_to_begin_from_is_read_inertly(tmp_path: Path) -> None:
