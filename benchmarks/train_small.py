@@ -37,12 +37,13 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the checkpoint to write")
     parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "shapes"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
     os.environ.update(YOLO_OFFLINE="1", YOLO_AUTOINSTALL="0")
     import torch
-    from train import stand_in_for_torchvision_ops
 
-    held = stand_in_for_torchvision_ops()  # the definitions last as long as the object
+    from stages.pt.torchvision_operators import register_missing
+
+    register_missing()
     from ultralytics import YOLO
 
     model = YOLO(f"{given.name}.yaml", task="detect")
@@ -52,7 +53,6 @@ def main() -> None:
     best = Path(model.trainer.best)
     shutil.move(best if best.is_file() else Path(model.trainer.last), given.out)
     shutil.rmtree(folder)
-    del held
 
 
 if __name__ == "__main__":

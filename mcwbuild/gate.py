@@ -11,13 +11,14 @@ import errno
 import os
 import stat
 from collections.abc import Collection, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import disk, jsontext
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, Problem, Refused, StageFailed
 from mcwbuild.contract.phases import Phase
+from mcwbuild.contract.training import STATE
 
 MODEL_BUDGET = 2 << 30  # bytes: protobuf, and so ONNX, ends at 2 GiB
 DOCUMENT_BUDGET = 16 << 20  # bytes: 1000 classes in every metric are 0.5 MB
@@ -79,6 +80,35 @@ def outcome(staging: Path) -> Any:
             return jsontext.load_json(file.read(DOCUMENT_BUDGET).decode(), "result.json").value
     except (OSError, UnicodeDecodeError, McwbuildError, _Unsafe):
         return None
+
+
+def admit_state(raw: Path, into: Path) -> bool:
+    """Copies the training's state that a stopped stage left in the folder `raw` to `into`, whole and durably, 0644.
+
+    False: there is none, or what is there is no regular file within its budget; `into` is then as it was.
+    Raises OSError where the disk does not take it.
+    """
+    try:
+        folder = os.open(raw, _NO_SURPRISES | getattr(os, "O_DIRECTORY", 0))
+    except OSError:
+        return False
+    private = into.with_name(f".{into.name}.admitted")
+    try:
+        into.parent.mkdir(mode=0o700, exist_ok=True)
+        private.unlink(missing_ok=True)
+        _copy(folder, STATE, private, MODEL_BUDGET)
+        disk.sync_tree(into.parent)
+        private.replace(into)
+        disk.sync_folder(into.parent)
+    except (_Unsafe, _Changed):
+        return False
+    finally:
+        os.close(folder)
+        with suppress(OSError):
+            private.unlink()
+        with suppress(OSError):  # there is something in it, unless nothing was admitted
+            into.parent.rmdir()
+    return True
 
 
 def lacking_disk(place: Path, error: OSError) -> McwbuildError:

@@ -19,10 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mcwbuild.contract import disk, documents, manifest
+from mcwbuild.contract import disk, documents, manifest, training
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, Problem, Refused
 from mcwbuild.contract.phases import PHASES, SUMS, Phase
-from mcwbuild.gate import lacking_disk
+from mcwbuild.gate import admit_state, lacking_disk
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -75,7 +75,7 @@ class Workspace:
         """Removes the staging folders and lets go of the lock, however the run ended."""
         for left in self._made:
             with suppress(OSError):  # the next run's recovery tries again
-                disk.remove_tree(left)
+                _discard(left, self.out)
         self._made.clear()
         with suppress(OSError):
             (self.out / ".lock-holder").unlink()
@@ -92,6 +92,17 @@ class Workspace:
             raise lacking_disk(self.out, error) from error
         self._made.append(folder)
         return folder
+
+    def training_state(self) -> Path | None:
+        """The state of a training that an earlier run did not end, if there is one."""
+        state = self.out.absolute() / training.FOLDER / training.STATE
+        return state if state.is_file() and not state.is_symlink() else None
+
+    def forget_training(self) -> None:
+        """The state of a training is of no use any more: its package is there, or it shall begin anew."""
+        for folder in (*(left / training.STAGED for left in self._made), self.out / training.FOLDER):
+            with suppress(OSError):  # it costs space, and the next training begins anew over it
+                disk.remove_tree(folder)
 
     def log(self, step: str) -> Path:
         """The log file of a step; it stays, whatever becomes of the step."""
@@ -110,8 +121,8 @@ def _holder(out: Path) -> str:
 def recover(out: Path) -> None:
     """Puts right what a killed run left in `out`: staging is removed, a parked old package goes back.
 
-    The lock is held. Afterwards each package is the old one or the new one, whole. Raises OSError
-    where a parked package cannot be put back; other leftovers that cannot be removed stay.
+    The lock is held. Afterwards each package is the old one or the new one, whole, and the state of a training is
+    kept. Raises OSError where a parked package cannot be put back; other leftovers that cannot be removed stay.
     """
     for parked in _parked(out):
         target = disk.parked_target(parked)
@@ -124,7 +135,13 @@ def recover(out: Path) -> None:
     for left in list(out.iterdir()):
         if _STAGING.fullmatch(left.name):
             with suppress(OSError):
-                disk.remove_tree(left)
+                _discard(left, out)
+
+
+def _discard(staging: Path, out: Path) -> None:
+    """Removes a staging folder; the state of a training in it is kept. Raises OSError: then the folder stays."""
+    admit_state(staging / training.STAGED, out / training.FOLDER / training.STATE)
+    disk.remove_tree(staging)
 
 
 def _parked(out: Path) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -76,10 +76,11 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     require_own(step.package)
     hashes = freshness.input_hashes(step)
     key = freshness.key(step, engine.identity(step.phase), hashes)
-    if freshness.is_fresh(step.package, key):
+    if not step.anew and freshness.is_fresh(step.package, key):
+        _end_training(step, workspace)
         return _outcome(step, "fresh", start)
     staging = workspace.staging(step.phase)
-    _run(step, engine, staging, log, reporter)
+    _run(_resumed(step, workspace), engine, staging, log, reporter)
     if freshness.input_hashes(step) != hashes:
         raise StageFailed(
             f"An input of the {step.phase.name} phase changed while it was read.",
@@ -101,7 +102,21 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     }
     manifest.amend(package, provenance)
     publish(package, step.package)
+    _end_training(step, workspace)
     return _outcome(step, "made", start)
+
+
+def _resumed(step: Step, workspace: Workspace) -> Step:
+    """The step with the state of the training that it goes on with; the state is no part of the step's key."""
+    if step.anew:
+        _end_training(step, workspace)
+    state = workspace.training_state() if step.trains else None
+    return replace(step, inputs=(*step.inputs, ("--resume", state))) if state else step
+
+
+def _end_training(step: Step, workspace: Workspace) -> None:
+    if step.trains:
+        workspace.forget_training()
 
 
 def describe(step: Step, engine: Engine, scratch: Path, reporter: Reporter) -> Path:

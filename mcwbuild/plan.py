@@ -18,7 +18,8 @@ BUILD = Path("build")
 class Step:
     """One stage run: its inputs as (flag, file), its further flags, the package that it publishes.
 
-    `images` are the images that it reads beside its inputs: their contents count for freshness.
+    `images` are the images that it reads beside its inputs: their contents count for freshness. `anew` makes the
+    package whether it is fresh or not, and a training begin at its first epoch.
     """
 
     name: str
@@ -27,6 +28,17 @@ class Step:
     options: tuple[str, ...]
     images: tuple[Path, ...]
     package: Path
+    anew: bool = False
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains: it may be stopped, and go on."""
+        return any(flag == "--train" for flag, _ in self.inputs)
+
+    @property
+    def title(self) -> str:
+        """What is done, for people."""
+        return "training" if self.trains else self.phase.title
 
 
 def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
@@ -82,6 +94,15 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
     options += flags
     inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])), *code)
     return Step("pt", PT, inputs, tuple(options), evaluation_images(dataset), out / PT.package)
+
+
+def train_step(
+    config: Path, weights: Path | None, name: str, settings: Settings, dataset: Dataset, out: Path, *, anew: bool
+) -> Step:
+    """Phase 1 with a training before it; `weights` are those that it begins from, where it does."""
+    inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", weights)))
+    images = (*dataset.splits.get("train", ()), *evaluation_images(dataset))
+    return Step("pt", PT, inputs, (f"--name={name}", *_shared(settings)), images, out / PT.package, anew)
 
 
 def onnx_step(
@@ -147,12 +168,13 @@ def run_given_steps(onnx: Path, name: str, settings: Settings, dataset: Dataset 
 
 def run_steps(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
     """The whole way: PyTorch, ONNX, RKNN for every target."""
-    pt_package = out / PT.package
-    return (
-        pt_step(pt, name, settings, dataset, out),
-        onnx_step(pt_package / "best.pt", pt_package / PT.source, pt_package / PT.performance, settings, dataset, out),
-        *_after_onnx(settings, dataset, out),
-    )
+    return after_pt(pt_step(pt, name, settings, dataset, out), settings, dataset, out)
+
+
+def after_pt(first: Step, settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:
+    """The whole way behind a first step, which takes a checkpoint or trains one."""
+    files = (first.package / PT.artefacts[0], first.package / PT.source, first.package / PT.performance)
+    return first, onnx_step(*files, settings, dataset, out), *_after_onnx(settings, dataset, out)
 
 
 def _after_onnx(settings: Settings, dataset: Dataset | None, out: Path) -> tuple[Step, ...]:

@@ -1,65 +1,19 @@
 """Train the YOLO11n of this example from scratch with Ultralytics' own trainer.
 
-Run it in a scratch folder: the data set and the results go below it under
-relative names, which is also how the checkpoint records them.
+Run it in a scratch folder, with the project's folder on PYTHONPATH: the data
+set and the results go below it under relative names, which is also how the
+checkpoint records them.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
-import sys
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
-
-def suppress(boxes: NDArray[np.float32], scores: NDArray[np.float32], threshold: float) -> list[int]:
-    """Return the indices that greedy non-maximum suppression keeps, best score first."""
-    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    order = np.argsort(-scores, kind="stable")
-    kept: list[int] = []
-    while order.size:
-        best, order = int(order[0]), order[1:]
-        kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        overlap = np.clip(high - low, 0, None).prod(axis=1)
-        order = order[overlap <= threshold * (areas[best] + areas[order] - overlap)]
-    return kept
-
-
-def keep_by_score(dets: torch.Tensor, scores: torch.Tensor, iou_threshold: float) -> torch.Tensor:
-    """Stand in for `torchvision::nms` on the CPU."""
-    return torch.tensor(suppress(dets.numpy(), scores.numpy(), iou_threshold), dtype=torch.long)
-
-
-def stand_in_for_torchvision_ops() -> torch.library.Library | None:
-    """Define `nms` where torchvision cannot load its compiled operators.
-
-    A torchvision built for CUDA next to a CPU build of torch fails at import,
-    because it describes operators that its library did not register.
-
-    The definitions last as long as the object that is returned.
-    """
-    try:
-        importlib.import_module("torchvision")
-    except RuntimeError:
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-    else:
-        return None
-
-    library = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    library.impl("nms", keep_by_score, "CPU")
-    extension = importlib.import_module("torchvision.extension")
-    vars(extension)["_has_ops"] = lambda: True
-    return library
+from stages.pt.torchvision_operators import register_missing
 
 
 def settings(images: str, epochs: int, seed: int) -> dict[str, Any]:
@@ -111,7 +65,7 @@ def main() -> None:
     # Everything that training needs is here, so nothing has to be looked up.
     os.environ.setdefault("YOLO_OFFLINE", "1")
     os.environ.setdefault("YOLO_AUTOINSTALL", "0")
-    stand_in = stand_in_for_torchvision_ops()
+    stand_in = register_missing()
     from ultralytics import YOLO
 
     model = YOLO("yolo11n.yaml")

@@ -16,6 +16,7 @@ from mcwbuild.contract.errors import ExitCode, McwbuildError
 
 VERBS: dict[str, str] = {
     "run": "The whole way: PyTorch to ONNX to RKNN, measured at every phase.",
+    "train": "Phase 1 with a training: a dataset to a measured checkpoint.",
     "export": "Phase 2 alone: PyTorch to ONNX.",
     "convert": "Phase 3 alone: ONNX to RKNN.",
     "init": "Write training_source.yaml from a checkpoint.",
@@ -110,6 +111,9 @@ def main(argv: list[str] | None = None) -> int:
         console.show_interrupted()
         return int(ExitCode.INTERRUPTED)
     except Terminated:
+        from mcwbuild.report import console
+
+        console.show_interrupted("terminated")
         return int(ExitCode.TERMINATED)
     except BrokenPipeError:
         sys.stderr.close()

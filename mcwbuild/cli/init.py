@@ -1,4 +1,4 @@
-"""`mcwbuild init`: write training_source.yaml from a checkpoint."""
+"""`mcwbuild init`: write training_source.yaml from a checkpoint, or a train.yaml to begin with."""
 
 from __future__ import annotations
 
@@ -11,29 +11,50 @@ import click
 from mcwbuild import pipeline, plan
 from mcwbuild.cli import inputs
 from mcwbuild.cli.settings import options, settings
-from mcwbuild.contract import disk, look
+from mcwbuild.contract import disk, look, training
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
+from mcwbuild.options import Settings
 
 
 @click.command()
-@click.option("--pt", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
+@click.option("--pt", type=click.Path(path_type=Path), help="The checkpoint.")
+@click.option("--train", is_flag=True, help="Write train.yaml instead: every setting of a training, commented out.")
 @options("out", "name", "imgsz", "engine", "memory", "trust_checkpoint", "model_code", "progress")
-@click.option("--force", is_flag=True, help="Replace a training_source.yaml that is there already.")
+@click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.pass_context
-def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
-    """Describe a checkpoint: its input size, classes and preprocessing, in training_source.yaml.
+def init(ctx: click.Context, /, pt: Path | None, train: bool, force: bool, **_: object) -> int:
+    """Describe a checkpoint: its input size, classes and preprocessing, in training_source.yaml; or begin a train.yaml.
 
     The file is written to --out, which is the present folder by default.
     """
+    chosen = settings(ctx)
+    if train == (pt is not None):
+        raise InputError(
+            "init writes one file.", f"{'Both' if train else 'Neither'} of --pt and --train given.", "Give one of them."
+        )
+    target: Path = (chosen["out"] or Path()) / (PT.source if pt else training.FILE)
+    if look.exists(target) and not force:
+        raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
+    if pt is not None:
+        return _describe(pt, chosen, target)
+    return _write(target, training.example().encode())
+
+
+def _write(target: Path, content: bytes) -> int:
+    from mcwbuild.report import console
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    disk.write_atomic(target, content)
+    console.show_line(str(target))
+    return 0
+
+
+def _describe(pt: Path, chosen: Settings, target: Path) -> int:
     from mcwbuild.engines import choose
     from mcwbuild.report import console
 
-    chosen = settings(ctx)
     inputs.read(pt, chosen, None, PT.source_schema)
-    target: Path = (chosen["out"] or Path()) / PT.source
-    if look.exists(target) and not force:
-        raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     name = plan.model_name(chosen, None, pt)
     options_ = ["--describe", f"--name={name}"]
     if chosen["imgsz"]:
@@ -51,7 +72,4 @@ def init(ctx: click.Context, /, pt: Path, force: bool, **_: object) -> int:
         finally:
             if isinstance(reporter, console.LiveReporter):
                 reporter.close()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        disk.write_atomic(target, made.read_bytes())
-    console.show_line(str(target))
-    return 0
+        return _write(target, made.read_bytes())

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from mcwbuild import plan
-from mcwbuild.cli import inputs
+from mcwbuild.cli import inputs, training
 from mcwbuild.cli.settings import options, settings
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import ONNX, PT
@@ -20,6 +20,8 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), help="The checkpoint, for example best.pt.")
 @click.option("--onnx", type=click.Path(path_type=Path), help="Or an ONNX file: stock YOLO head, no NMS.")
+@click.option("--train-config", type=click.Path(path_type=Path), help="Or train.yaml: a model that is trained first.")
+@click.option("--fresh", is_flag=True, help="With --train-config: train anew, whatever an earlier run has trained.")
 @options(
     "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz",
     "engine", "memory", "trust_checkpoint", "model_code", "toolkit_version",
@@ -28,22 +30,35 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
-def run(ctx: click.Context, /, pt: Path | None, onnx: Path | None, as_json: bool, **_: object) -> int:
-    """Convert a checkpoint, or an ONNX file, for one target or several, measured at every phase.
+def run(
+    ctx: click.Context,
+    /,
+    pt: Path | None,
+    onnx: Path | None,
+    train_config: Path | None,
+    fresh: bool,
+    as_json: bool,
+    **_: object,
+) -> int:
+    """Convert a checkpoint, an ONNX file, or a model trained first, for one target or several, measured at every phase.
 
     Example: mcwbuild run --pt best.pt --data data.yaml --target rk3588
     """
     chosen = settings(ctx)
-    if pt is not None and onnx is None:
-        steps, out = _of_checkpoint(pt, chosen)
-    elif onnx is not None and pt is None:
-        steps, out = _of_onnx(onnx, chosen)
-    else:
+    given = {"--pt": pt, "--onnx": onnx, "--train-config": train_config}
+    flags = [flag for flag, path in given.items() if path is not None]
+    if len(flags) != 1:
         raise InputError(
             "run begins with one model.",
-            "Neither --pt nor --onnx is given." if pt is None else "Both --pt and --onnx are given.",
-            "Give --pt best.pt for a checkpoint, or --onnx model.onnx for an ONNX file.",
+            f"{' and '.join(flags)} are given." if flags else "Neither --pt nor --onnx is given, nor --train-config.",
+            "Give --pt best.pt for a checkpoint, --onnx model.onnx for an ONNX file, or --train-config train.yaml.",
         )
+    if fresh and train_config is None:
+        raise InputError("--fresh is for a training.", "No --train-config is given.", "Leave --fresh out.")
+    if train_config is not None:
+        steps, out = _of_training(train_config, chosen, fresh)
+    else:
+        steps, out = _of_checkpoint(pt, chosen) if pt is not None else _of_onnx(Path(str(onnx)), chosen)
     plan.check_targets(steps, inputs.targets_there(steps))
     return inputs.drive(steps, chosen, out, as_json)
 
@@ -54,6 +69,12 @@ def _of_checkpoint(pt: Path, chosen: Settings) -> tuple[tuple[Step, ...], Path]:
     name = plan.model_name(chosen, given.name, pt)
     out = plan.out_folder(chosen, name)
     return plan.run_steps(pt, name, chosen, given.dataset, out), out
+
+
+def _of_training(config: Path, chosen: Settings, anew: bool) -> tuple[tuple[Step, ...], Path]:
+    step, dataset, out = training.first_step(config, chosen, anew=anew)
+    plan.check_inputs(chosen, dataset)
+    return plan.after_pt(step, chosen, dataset, out), out
 
 
 def _of_onnx(onnx: Path, chosen: Settings) -> tuple[tuple[Step, ...], Path]:

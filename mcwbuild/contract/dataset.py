@@ -65,6 +65,21 @@ def read(data_yaml: Path) -> Dataset:
     lists of images, or lists of those; `names` as a list or by number, or `nc` alone.
     Raises InputError with every problem.
     """
+    found, findings = _examine(data_yaml)
+    findings.raise_any("is not a usable dataset")
+    return found
+
+
+def examine(data_yaml: Path) -> tuple[Dataset, list[Problem]]:
+    """The dataset as far as it can be made out, and everything that `read` would raise.
+
+    Raises InputError where the file cannot be read at all.
+    """
+    found, findings = _examine(data_yaml)
+    return found, findings.problems
+
+
+def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     findings = _Findings(data_yaml)
     data = _load(data_yaml)
     names = _names(data, findings)
@@ -79,8 +94,7 @@ def read(data_yaml: Path) -> Dataset:
             splits[split] = images
     if not findings.problems and not splits:
         findings.add("there are no images: neither train nor val names any", "$", f"the root is {root}")
-    findings.raise_any("is not a usable dataset")
-    return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places)))
+    return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places))), findings
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -253,16 +267,18 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     return tuple(images)
 
 
-def fingerprint(paths: Iterable[Path], root: Path) -> str:
+def fingerprint(paths: Iterable[Path], root: Path, known: Mapping[Path, str] | None = None) -> str:
     """SHA-256 over the images' names below `root` and their contents, with their labels where there are any.
 
-    The order of the paths does not matter, nor where the root lies. Raises OSError.
+    The order of the paths does not matter, nor where the root lies. `known` are hashes of images that were
+    read already. Raises OSError.
     """
+    known = {} if known is None else known
     digest = hashlib.sha256()
     for name, path in sorted((_below(path, root), path) for path in paths):
         label = label_of(path)
         for kind, file in (("image", path), ("label", label if look.is_file(label) else None)):
-            content = "absent" if file is None else _hash(file)
+            content = "absent" if file is None else known.get(file) or _hash(file)
             digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 

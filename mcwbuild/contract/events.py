@@ -1,9 +1,9 @@
-"""What a running stage tells: one JSON object a line on the wall, one of these four on both sides."""
+"""What a running stage tells: one JSON object a line on the wall, one of these five on both sides."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
@@ -46,9 +46,24 @@ class Noted:
     event: Literal["noted"] = "noted"
 
 
-Event: TypeAlias = "Started | Progressed | Finished | Noted"
+@dataclass(frozen=True)
+class Measured:
+    """Figures of the part `name`, for programs: an epoch's losses and mAP."""
+
+    name: str
+    figures: Mapping[str, float]
+    event: Literal["measured"] = "measured"
+
+
+Event: TypeAlias = "Started | Progressed | Finished | Noted | Measured"
 Emit: TypeAlias = Callable[[Event], None]
-_KINDS: dict[str, type[Event]] = {"started": Started, "progressed": Progressed, "finished": Finished, "noted": Noted}
+_KINDS: dict[str, type[Event]] = {
+    "started": Started,
+    "progressed": Progressed,
+    "finished": Finished,
+    "noted": Noted,
+    "measured": Measured,
+}
 
 
 def to_line(event: Event) -> str:

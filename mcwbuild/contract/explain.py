@@ -86,7 +86,7 @@ def _found(error: Any) -> str:
 
 
 def _enum(error: Any) -> str:
-    allowed = ", ".join("null" if item is None else str(item) for item in error.validator_value)
+    allowed = ", ".join(item if isinstance(item, str) else json.dumps(item) for item in error.validator_value)
     return f"must be one of {allowed}; found {_found(error)}"
 
 

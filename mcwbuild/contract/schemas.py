@@ -126,6 +126,7 @@ _OTHERS = {
     "performance_rknn.json": "performance_rknn",
     "manifest.json": "manifest",
     "mcwbuild.yaml": "mcwbuild",
+    "train.yaml": "train",
     "result.json": "result",
 }
 _HEAD = """\

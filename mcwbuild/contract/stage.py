@@ -43,7 +43,7 @@ class Stage(Generic[Request]):
     """One phase's program.
 
     `require` checks every input, all problems at once; `work` writes the artefacts, the source document and
-    the performance record into `bench.out`.
+    the performance record into `bench.out`; `delivered` takes away what is of no use once the package is there.
     """
 
     phase: Phase
@@ -51,6 +51,7 @@ class Stage(Generic[Request]):
     add_arguments: Callable[[argparse.ArgumentParser], None]
     require: Callable[[argparse.Namespace], Request]
     work: Callable[[Request, Bench], None]
+    delivered: Callable[[Request], None] = lambda _: None
 
 
 def fraction(text: str) -> float:
@@ -142,6 +143,7 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     }
     manifest.write(bench.out, stage.phase, facts, inputs=inputs)
     deliver(bench.out, out, stage.phase)
+    stage.delivered(request)
     return performance.missed_gate(record, stage.phase)
 
 
@@ -209,9 +211,9 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
     except McwbuildError as raised:
         error, code = raised, int(raised.code)
     except KeyboardInterrupt:
-        return int(ExitCode.INTERRUPTED)
+        return _stopped("interrupted", ExitCode.INTERRUPTED)
     except _Terminated:
-        return int(ExitCode.TERMINATED)
+        return _stopped("terminated", ExitCode.TERMINATED)
     except Exception as bug:  # the stage's boundary: a bug becomes data and a traceback in the log
         traceback.print_exc()
         error, code = McwbuildError(f"A bug in the {stage.phase.name} stage: {type(bug).__name__}: {bug}"), ExitCode.BUG
@@ -220,6 +222,11 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
             with suppress(OSError):  # the next run sweeps what is left
                 disk.remove_tree(staging)
     _report(args, stage.phase, error, int(code))
+    return int(code)
+
+
+def _stopped(how: str, code: ExitCode) -> int:
+    print(f"{how}: nothing half-written was left; the same command goes on from here.", file=sys.stderr)
     return int(code)
 
 

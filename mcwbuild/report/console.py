@@ -34,9 +34,9 @@ def show_error(error: McwbuildError) -> None:
     _say(f"error: {visible(str(error))}")
 
 
-def show_interrupted() -> None:
-    """The run was stopped by a person."""
-    _say("interrupted: nothing half-written was left; the same command goes on from here.")
+def show_interrupted(how: str = "interrupted") -> None:
+    """The run was stopped by a person, or by the system."""
+    _say(f"{how}: nothing half-written was left; the same command goes on from here.")
 
 
 def show_bug(bug: Exception) -> None:
@@ -112,7 +112,7 @@ class PlainReporter:
     def begin(self, step: Step, log: Path) -> None:
         """Say which phase begins and where its log is."""
         self.name = step.name
-        self._line(f"{step.phase.title}, log in {log}")
+        self._line(f"{step.title}, log in {log}")
 
     def emit(self, event: Event) -> None:
         """One line for each part that is done, and for each remark."""
@@ -184,7 +184,7 @@ class LiveReporter:
     def begin(self, step: Step, log: Path) -> None:
         """A heading for the phase, and the live part under it."""
         self.begun = time.monotonic()
-        self.console.print(f"[bold cyan]{step.name}[/]  {step.phase.title}")
+        self.console.print(f"[bold cyan]{step.name}[/]  {step.title}")
         self.progress.start()
 
     def emit(self, event: Event) -> None:

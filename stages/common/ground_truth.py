@@ -48,6 +48,11 @@ def read_labels(images: Sequence[Path], num_classes: int) -> tuple[Labels, ...]:
     return tuple(labels)
 
 
+def examine_labels(image: Path, num_classes: int) -> tuple[Labels, list[Problem]]:
+    """The image's labels as far as they can be read, and what is wrong with its label file, line by line."""
+    return _read(dataset.label_of(image), num_classes)
+
+
 def check_image(image: Path) -> list[Problem]:
     """What is wrong with an image file as far as its bytes tell, without decoding it."""
     try:

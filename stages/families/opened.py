@@ -23,5 +23,10 @@ def open_checkpoint(args: argparse.Namespace) -> tuple[Checkpoint, Family]:
         from stages.families.yolo.trusted import open_trusted  # loads torch
 
         return open_trusted(args.pt, args.model_code, YOLO)
-    checkpoint = checkpoints.read(args.pt)
+    return read_inertly(args.pt)
+
+
+def read_inertly(path: Path) -> tuple[Checkpoint, Family]:
+    """The checkpoint at `path` and its family; nothing of it runs. Raises InputError, Refused."""
+    checkpoint = checkpoints.read(path)
     return checkpoint, recognise(checkpoint)

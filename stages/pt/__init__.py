@@ -1,4 +1,4 @@
-"""The first phase: take a checkpoint as it is and measure its baseline."""
+"""The first phase: train a checkpoint or take one as it is, and measure its baseline."""
 
 from __future__ import annotations
 

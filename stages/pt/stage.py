@@ -1,12 +1,13 @@
-"""The pt phase: take a checkpoint as it is, write its contract down, measure its baseline."""
+"""The pt phase: train a checkpoint or take one as it is, write its contract down, measure its baseline."""
 
 from __future__ import annotations
 
 import argparse
 import shutil
 from pathlib import Path
+from typing import Any
 
-from mcwbuild.contract import documents, inherit
+from mcwbuild.contract import disk, documents, inherit, training
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
@@ -15,9 +16,11 @@ from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
 from stages.families.opened import add_arguments as add_trust
-from stages.families.opened import open_checkpoint
+from stages.families.opened import open_checkpoint, read_inertly
 from stages.families.source import against_checkpoint, generate, read_source
+from stages.families.yolo.stock import stock
 from stages.pt.request import Request
+from stages.pt.training import Trained, TrainRequest, require_offline, train
 
 
 def size(text: str) -> list[int]:
@@ -30,7 +33,10 @@ def size(text: str) -> list[int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
-    parser.add_argument("--pt", type=Path, required=True, help="the checkpoint, best.pt")
+    parser.add_argument("--pt", type=Path, help="the checkpoint, best.pt; with --train: the weights to begin from")
+    parser.add_argument("--train", type=Path, metavar="CONFIG", help="train on --data as train.yaml says")
+    parser.add_argument("--resume", type=Path, metavar="STATE", help="the state of a training to go on from")
+    parser.add_argument("--fresh", action="store_true", help="train from the beginning, whatever state there is")
     parser.add_argument("--source", type=Path, help="training_source.yaml; made from the checkpoint if not given")
     parser.add_argument("--name", help="the model's name in a source that is made")
     parser.add_argument("--imgsz", type=size, help="input size H[,W] in a source that is made; default: as trained")
@@ -38,8 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--describe", action="store_true", help="write training_source.yaml only")
 
 
-def require(args: argparse.Namespace) -> Request:
-    """Read and check checkpoint, source and images. Raises one error with every problem."""
+def require(args: argparse.Namespace) -> Request | TrainRequest:
+    """Read and check what came in. Raises one error with every problem."""
+    if args.train is not None:
+        return _training(args)
+    if args.pt is None:
+        raise InputError("There is no model.", "Neither --pt nor --train is given.", "Give one of them.")
     if args.source is not None and (args.name is not None or args.imgsz is not None):
         raise InputError(
             "--name and --imgsz cannot be given with --source.",
@@ -59,26 +69,91 @@ def require(args: argparse.Namespace) -> Request:
     return Request(checkpoint, family, source, found, settings)
 
 
-def work(request: Request, bench: Bench) -> None:
+def _training(args: argparse.Namespace) -> TrainRequest:
+    """The training that is asked for; the dataset is read when the work has begun, because that takes its time."""
+    if args.data is None or args.source is not None or args.imgsz is not None or args.describe:
+        raise InputError(
+            "A training needs --data, and takes no --source, --imgsz or --describe.",
+            "What they say stands in train.yaml, or follows from the training.",
+            "Give --train train.yaml --data data.yaml.",
+        )
+    config = training.read(args.train)
+    weights, begun = config.weights, None
+    if config.weights is None and args.pt is not None:
+        raise InputError(
+            f"--pt and {config.file.name} name two beginnings.",
+            f"The model there is {config.model}.",
+            "Leave --pt out, or write the .pt file's name as `model`.",
+        )
+    if weights is not None:
+        weights = args.pt or weights
+        require_offline(weights)
+        begun = read_inertly(weights)
+        if config.task not in (None, begun[0].task):
+            raise InputError(
+                f"{begun[0].file} is not a network for the task {config.task}.", f"Its task is {begun[0].task}."
+            )
+    own = args.result is None
+    state = (args.out / training.FOLDER if own else args.result.parent / training.STAGED) / training.STATE
+    resume = args.resume or (state if own and not args.fresh and state.is_file() else None)
+    settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
+    of_stock = None if begun else stock(config.model, config.task)
+    return TrainRequest(config, of_stock, begun, args.data, args.name, settings, resume, state, own)
+
+
+def work(request: Request | TrainRequest, bench: Bench) -> None:
     """Write the package's files into `bench.out`."""
+    if isinstance(request, TrainRequest):
+        trained = train(request, bench)
+        request = _trained(request, trained, bench)
+        _measure(request, bench, trained.warnings)
+        return
     path = bench.out / PT.source
     documents.write_yaml(path, request.source)
-    if request.images is None:
-        return
+    if request.images is not None:
+        shutil.copyfile(request.checkpoint.path, bench.out / PT.artefacts[0])
+        _measure(request, bench, ())
+
+
+def _trained(request: TrainRequest, trained: Trained, bench: Bench) -> Request:
+    """The trained checkpoint, read as anybody's is, with its source document; both are written into the package."""
+    path = bench.out / PT.artefacts[0]
+    disk.write_atomic(path, trained.best)
+    checkpoint, family = read_inertly(path)
+    source = generate(checkpoint, family, request.name or request.data.absolute().parent.name, None)
+    source["training"] = {**source.get("training", {}), **trained.training}
+    source["dataset"] = trained.dataset
+    documents.write_yaml(bench.out / PT.source, source)
+    images = open_images(request.data, None, inherit.critical(source))
+    return Request(checkpoint, family, source, images, request.settings)
+
+
+def _measure(request: Request, bench: Bench, warnings: tuple[str, ...]) -> None:
     from stages.pt.baseline import measure  # loads torch: seconds that a refused input need not wait for
 
-    shutil.copyfile(request.checkpoint.path, bench.out / PT.artefacts[0])
+    assert request.images is not None
     with bench.step("rebuild", request.source["model"]["type"]) as step:
         network = request.family.build(request.checkpoint)
         step.result = f"{sum(part.numel() for part in network.parameters()) / 1e6:.2f} M parameters"
     record = measure(network, request, request.images, bench)
+    record["issues"] += [
+        {"phase": PT.name, "what": "The dataset is doubtful.", "cause": warning, "remedy": "Look at what is named."}
+        for warning in warnings
+    ]
     documents.write_json(bench.out / PT.performance, record)
 
 
-STAGE = Stage(
+def delivered(request: Request | TrainRequest) -> None:
+    """The package is there: the state of its training is not needed any more."""
+    if isinstance(request, TrainRequest) and request.own_state:
+        disk.remove_tree(request.state.parent)
+
+
+STAGE: Stage[Any] = Stage(
     PT,
-    "Take a checkpoint as it is: write training_source.yaml and measure the baseline.",
+    "Train a checkpoint, or take one as it is: write training_source.yaml and measure the baseline.",
     add_arguments,
     require,
     work,
+    delivered,
 )

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from mcwbuild import inspection, pipeline, plan
-from mcwbuild.contract import documents, manifest
+from mcwbuild.contract import documents, manifest, training
+from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import ContractBroken, InputError, McwbuildError, Refused, StageFailed
 from mcwbuild.contract.events import Emit, Event
 from mcwbuild.contract.phases import ONNX, PT, RKNN
@@ -215,3 +216,44 @@ def test_what_a_person_put_at_the_packages_place_is_kept_and_nothing_runs(out: P
         pipeline.execute(steps(out), engine, out, Told())
     assert (out / PT.package / "notes.txt").read_text() == "mine"
     assert engine.calls == []
+
+
+def training_step(out: Path, *, anew: bool = False) -> plan.Step:
+    folder = out.parent
+    for name in ("train.yaml", "data.yaml"):
+        (folder / name).write_text(name)
+    chosen = resolve({"data": str(folder / "data.yaml")}, {}, folder)
+    found = Dataset(folder / "data.yaml", folder, ("a",), {})
+    return plan.train_step(folder / "train.yaml", None, "toy", chosen, found, out, anew=anew)
+
+
+def test_a_stopped_training_goes_on_from_its_state_and_leaves_none_behind(out: Path) -> None:
+    given: list[bytes | None] = []
+
+    def play(call: StageCall, emit: Emit) -> int:
+        state = dict(call.inputs).get("--resume")
+        given.append(None if state is None else state.read_bytes())
+        if len(given) < 3:
+            (call.staging / training.STAGED).mkdir()
+            (call.staging / training.STAGED / training.STATE).write_bytes(b"epoch %d" % len(given))
+            raise KeyboardInterrupt
+        return make(call, emit)
+
+    engine = FakeEngine(play)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            pipeline.execute([training_step(out)], engine, out, Told())
+    assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["made"]
+    assert given == [None, b"epoch 1", b"epoch 2"]
+    assert not (out / training.FOLDER).exists()
+    assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["fresh"]
+
+
+def test_a_training_begun_anew_takes_neither_the_state_nor_the_package(out: Path) -> None:
+    engine = FakeEngine(make)
+    pipeline.execute([training_step(out)], engine, out, Told())
+    (out / training.FOLDER).mkdir()
+    (out / training.FOLDER / training.STATE).write_bytes(b"old")
+    assert states(pipeline.execute([training_step(out, anew=True)], engine, out, Told())) == ["made"]
+    assert "--resume" not in dict(engine.calls[-1].inputs)
+    assert not (out / training.FOLDER).exists()

@@ -106,3 +106,23 @@ def test_int8_without_images_is_refused_and_both_is_not() -> None:
 def test_no_target_is_refused() -> None:
     with pytest.raises(InputError, match="--target rk3588"):
         plan.check_inputs(settings(target=()), None)
+
+
+def test_a_training_is_the_first_step_and_reads_all_that_it_learns_from() -> None:
+    chosen = settings(data="d.yaml")
+    step = plan.train_step(Path("train.yaml"), None, "m", chosen, dataset(3, 2), OUT, anew=False)
+    assert dict(step.inputs) == {"--train": Path("train.yaml"), "--data": Path("d.yaml")}
+    assert step.trains
+    assert len(step.images) == 5
+    assert step.options[0] == "--name=m"
+    first, onnx, rknn = plan.after_pt(step, chosen, dataset(3, 2), OUT)
+    assert first is step
+    assert dict(onnx.inputs)["--pt"] == OUT / "pt_package" / "best.pt"
+    assert rknn.package == OUT / "rknn_package"
+    assert [one.title for one in (step, onnx, rknn)] == ["training", "export", "conversion"]
+
+
+def test_weights_to_begin_from_are_an_input() -> None:
+    chosen = settings(data="d.yaml")
+    step = plan.train_step(Path("train.yaml"), Path("old.pt"), "m", chosen, dataset(3, 2), OUT, anew=False)
+    assert dict(step.inputs)["--pt"] == Path("old.pt")

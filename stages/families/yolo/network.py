@@ -19,7 +19,7 @@ import numpy as np
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.architectures import architecture_of, size_of
+from stages.families.yolo.architectures import Architecture, architecture_of, size_of
 from stages.families.yolo.description import class_names
 
 if TYPE_CHECKING:
@@ -76,13 +76,18 @@ def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
     """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
     architecture = architecture_of(checkpoint)
     size = size_of(checkpoint, architecture)
+    return stock_yaml(architecture, size, str(checkpoint.yaml.get("yaml_file")))
+
+
+def stock_yaml(architecture: Architecture, size: str, name: str) -> dict[str, Any]:
+    """The library's own YAML for an architecture; `size` is its letter, `name` what a checkpoint is to say of it."""
     quiet_ultralytics()
     import ultralytics
     from ultralytics.utils import YAML
 
     file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(size=size)
     stock: dict[str, Any] = YAML.load(file)
-    return {**stock, "scale": size, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
+    return {**stock, "scale": size, "yaml_file": name}
 
 
 def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:

@@ -1,0 +1,54 @@
+"""`train.yaml`, how a model is trained, and where the state of a training that is under way lies."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mcwbuild.contract import schemas, validate, yaml
+
+FILE = "train.yaml"
+SCHEMA = "train"
+FOLDER = ".training"  # of the state: in the output folder, or in the package's where a stage runs alone
+STAGED = "training"  # the same while a stage runs, in its staging folder beside the outcome
+STATE = "state.pt"
+_OWN = ("schema", "model", "task")
+_WIDTH = 100  # columns of a comment in the example
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """A `train.yaml`: the model to begin from, its task where it is written, the trainer's settings by their names."""
+
+    file: Path
+    model: str
+    task: str | None
+    settings: Mapping[str, Any]
+
+    @property
+    def weights(self) -> Path | None:
+        """The checkpoint to begin from, or None where an architecture is trained from nothing."""
+        return self.file.parent / self.model if self.model.endswith(".pt") else None
+
+
+def read(path: Path) -> TrainConfig:
+    """The configuration at `path`. Raises InputError with every problem."""
+    (document,) = validate.require_all([(path, SCHEMA)])
+    value = document.value
+    settings = {key: setting for key, setting in value.items() if key not in _OWN}
+    return TrainConfig(path, value["model"], value.get("task"), settings)
+
+
+def example() -> str:
+    """A `train.yaml` with every field and its default, all but the model commented out."""
+    lines = ["# How a model is trained: mcwbuild train --data data.yaml --config train.yaml", "model: yolo11n.yaml"]
+    for key, field in schemas.schema(SCHEMA)["properties"].items():
+        if key in _OWN:
+            continue
+        shown = field.get("default", *field.get("examples", ()))
+        lines += ["", *textwrap.wrap(field["description"], _WIDTH, initial_indent="# ", subsequent_indent="# ")]
+        lines.append(f"# {yaml.dump({key: shown}).rstrip()}")
+    return "\n".join(lines) + "\n"
