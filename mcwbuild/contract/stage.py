@@ -28,7 +28,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from mcwbuild import __version__
 from mcwbuild.contract import disk, documents, inherit, look, manifest, names, performance, validate
-from mcwbuild.contract.bench import Bench, claim_stdout, emitter
+from mcwbuild.contract.bench import Bench, claim_stdout, emitter, leave
 from mcwbuild.contract.errors import ExitCode, GateFailed, McwbuildError
 from mcwbuild.contract.phases import SUMS, Phase
 from mcwbuild.contract.terminal import visible
@@ -223,6 +223,11 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
                 disk.remove_tree(staging)
     _report(args, stage.phase, error, int(code))
     return int(code)
+
+
+def main(stage: Stage[Any]) -> NoReturn:
+    """The stage as a program."""
+    leave(run(stage))
 
 
 def _stopped(how: str, code: ExitCode) -> int:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from mcwbuild.contract.stage import run
+from mcwbuild.contract.stage import main
 from stages.onnx.stage import STAGE
 
 if __name__ == "__main__":
-    raise SystemExit(run(STAGE))
+    main(STAGE)

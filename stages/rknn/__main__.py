@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mcwbuild.contract.stage import run
+from mcwbuild.contract.stage import main
 from stages.rknn.phase import STAGE
 
-raise SystemExit(run(STAGE))
+main(STAGE)

@@ -23,12 +23,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.bench import Bench, leave
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, to_line
 from stages.common.agreement import in_words
@@ -194,14 +194,6 @@ def main(argv: list[str]) -> int:
     partial.write_text(json.dumps(found), "ascii")
     partial.rename(argv[1])
     return 0
-
-
-def leave(code: int) -> NoReturn:
-    """End the process with all that was printed, but without taking apart what the libraries built: that takes long."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    ctypes.CDLL(None).fflush(None)
-    os._exit(code)
 
 
 if __name__ == "__main__":
