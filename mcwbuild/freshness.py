@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mcwbuild.contract import dataset, disk, documents, manifest
+from mcwbuild.contract import dataset, disk, documents, look, manifest
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.phases import MANIFEST
 from mcwbuild.plan import Step
@@ -35,13 +35,21 @@ def _common_root(images: tuple[Path, ...]) -> Path:
 
 
 def input_hashes(step: Step) -> dict[str, str]:
-    """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
-    hashes = {flag: disk.sha256_of(path) for flag, path in step.inputs}
+    """The SHA-256 of every input file, by flag; a list of images counts with the images that it names.
+
+    A folder, which holds a classification, counts with the names of its images: the classes are among them.
+    """
+    hashes = {flag: _names_in(path) if look.is_folder(path) else disk.sha256_of(path) for flag, path in step.inputs}
     for flag, path in step.inputs:
         if flag == "--dataset":
             images = dataset.read_list(path)
             hashes["--dataset images"] = dataset.fingerprint(images, path.parent)
     return hashes
+
+
+def _names_in(folder: Path) -> str:
+    names = sorted(str(image.relative_to(folder)) for image in folder.rglob("*") if dataset.is_image(image))
+    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_fresh(package: Path, wanted: str) -> bool:

@@ -19,4 +19,9 @@ def _yolo_dfl(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
     ]
 
 
-_SHAPES = {"yolo_dfl": _yolo_dfl}
+def _yolo_classes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # the pooling before it takes any
+    return [[1, head["num_classes"], 1, 1]]
+
+
+_SHAPES = {"yolo_dfl": _yolo_dfl, "yolo_classes": _yolo_classes}

@@ -11,11 +11,10 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import shown, text_problems
 from stages.common.checkpoint import Checkpoint
 from stages.families.yolo.architectures import TASKS, architecture_of, size_of, stem
+from stages.families.yolo.preparation import preparation
 
 MAX_CLASSES = 1000
 MAX_NAME = 200  # characters, as the schema says
-PAD = 114  # grey level of Ultralytics' LetterBox (ultralytics/data/augment.py)
-FULL_SCALE = 255.0  # Ultralytics divides 8-bit images by it and subtracts nothing
 _NAMES_THAT_SAY_NOTHING = {"best", "last", "weights", "model", ""}
 _TRAINING = (
     *("epochs", "batch", "optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "cos_lr"),
@@ -49,11 +48,7 @@ def describe(
         },
         "classes": {"names": list(names), "num_classes": len(names)},
         "input": {"size": size, "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
-        "preprocessing": {
-            "resize": {"method": "letterbox"},
-            "padding": {"enabled": True, "color": [PAD, PAD, PAD], "position": "center"},
-            "normalize": {"enabled": True, "method": "mean_std", "mean": [0.0] * 3, "std": [FULL_SCALE] * 3},
-        },
+        "preprocessing": preparation(checkpoint, size),
         **_references(checkpoint),
     }
 

@@ -25,6 +25,8 @@ from stages.families.yolo.description import class_names
 if TYPE_CHECKING:
     import torch
 
+# The library's class of each task's networks, in ultralytics.nn.tasks.
+_CLASSES = {"detect": "DetectionModel", "classify": "ClassificationModel"}
 # What a YAML may differ in without being another architecture.
 _FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
 # What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
@@ -62,10 +64,11 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
     _compare_yaml(checkpoint, stock)
     quiet_ultralytics()
     import torch
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn import tasks
 
+    made = getattr(tasks, _CLASSES[checkpoint.task])
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
-        network: torch.nn.Module = DetectionModel(stock, ch=3, nc=len(names), verbose=False)
+        network: torch.nn.Module = made(stock, ch=3, nc=len(names), verbose=False)
     _load(checkpoint, network)
     _compare_modules(checkpoint, network)
     network.names = dict(enumerate(names))
@@ -80,7 +83,7 @@ def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
     import ultralytics
     from ultralytics.utils import YAML
 
-    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(size=size)
+    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.file(checkpoint.task, size)
     stock: dict[str, Any] = YAML.load(file)
     return {**stock, "scale": size, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
 
@@ -165,55 +168,3 @@ def _custom(checkpoint: Checkpoint, found: str) -> InputError:
         "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
         kind="custom-architecture",
     )
-
-
-def cut(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The network cut at its head's convolutions, and the head as data.
-
-    The cut network takes float32 [1, 3, H, W] in 0..1 and returns, for each stride in order, the
-    distance logits [1, 4 * reg_max, h, w] and the class scores after the sigmoid [1, nc, h, w].
-    Of two heads (YOLOv10, YOLO26) the one-to-one head stays, whose boxes need no suppression
-    (Wang et al. 2024, arXiv:2405.14458): what Ultralytics runs with `nms=False`.
-    """
-    import torch
-
-    class Cut(torch.nn.Module):  # type: ignore[misc,unused-ignore]  # torch is not where the types are checked
-        """Everything up to the head's last convolutions. The layers are run as BaseModel._predict_once does."""
-
-        def __init__(self, layers: Any, save: list[int], boxes: torch.nn.Module, scores: torch.nn.Module) -> None:
-            super().__init__()
-            self.layers, self.save, self.features = layers[:-1], frozenset(save), layers[-1].f
-            self.boxes, self.scores = boxes, scores
-
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            kept: list[Any] = []
-            for layer in self.layers:
-                x = layer(_inputs(layer.f, x, kept))
-                kept.append(x if layer.i in self.save else None)
-            outputs: list[torch.Tensor] = []
-            for feature, boxes, scores in zip(_inputs(self.features, x, kept), self.boxes, self.scores, strict=True):
-                outputs += [boxes(feature), scores(feature).sigmoid()]
-            return tuple(outputs)
-
-    model: Any = network
-    head = model.model[-1]
-    one_to_one = getattr(head, "one2one_cv2", None) is not None
-    parts = head.one2one if one_to_one else head.one2many
-    strides = [int(stride) for stride in head.stride.tolist()]
-    described = {
-        "family": "yolo_dfl",
-        "strides": strides,
-        "reg_max": int(head.reg_max),
-        "num_classes": int(head.nc),
-        "outputs": [f"{part}_{stride}" for stride in strides for part in ("boxes", "scores")],
-        "score_activation": "sigmoid",
-        **({"nms": False} if one_to_one else {}),
-    }
-    return Cut(model.model, list(model.save), parts["box_head"], parts["cls_head"]).eval(), described
-
-
-def _inputs(sources: Any, x: Any, kept: list[Any]) -> Any:
-    """What a layer takes: the output before it (-1), or those of the layers that `sources` names."""
-    if sources == -1:
-        return x
-    return kept[sources] if isinstance(sources, int) else [x if index == -1 else kept[index] for index in sources]
