@@ -6,6 +6,7 @@ The generated board script is made of this file too: Python 3.8 and numpy only.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,36 +28,46 @@ def decode(
     arXiv:2006.04388: the expectation of a softmax over `reg_max` bins, in units of the stride). With
     one bin, as in YOLO26, the output is the distance itself.
     """
-    scales = [
-        _candidates(outputs[2 * index], outputs[2 * index + 1], stride, confidence)
-        for index, stride in enumerate(head["strides"])
+    strides = head["strides"]
+    sizes = tuple(scores.shape[2:] for scores in outputs[1::2])
+    centres, units, first = _grid(sizes, tuple(strides))
+    found = [_search(scores, confidence) for scores in outputs[1::2]]
+    scores, classes = (np.concatenate([scale[part] for scale in found]) for part in (0, 1))
+    cells = np.concatenate([scale[2] + first[index] for index, scale in enumerate(found)])
+    # A cell of several classes is decoded once.
+    marked = np.zeros(len(units), bool)
+    marked[cells] = True
+    kept = marked.nonzero()[0]
+    ends = kept.searchsorted(first)
+    near = [
+        logits.reshape(logits.shape[1], -1).take(kept[ends[index] : ends[index + 1]] - first[index], axis=1)
+        for index, logits in enumerate(outputs[::2])
     ]
-    logits, centres, strides = (np.concatenate([scale[part] for scale in scales], axis=-1) for part in range(3))
-    scores, classes = (np.concatenate([scale[part] for scale in scales]) for part in (3, 4))
-    boxes = _boxes(logits.reshape(4, head["reg_max"], -1), centres, strides)
-    first = np.cumsum([0] + [len(scale[2]) for scale in scales])
-    cell = np.concatenate([scale[5] + first[index] for index, scale in enumerate(scales)])
-    return boxes.take(cell, axis=0), scores, classes
+    logits = np.concatenate(near, axis=1).reshape(4, head["reg_max"], -1)
+    boxes = _boxes(logits, centres.take(kept, axis=1), units.take(kept))
+    return boxes.take(kept.searchsorted(cells), axis=0), scores, classes
 
 
-def _candidates(logits: np.ndarray, scores: np.ndarray, stride: int, confidence: float) -> tuple[np.ndarray, ...]:
-    """One scale's cells and candidates above `confidence`.
+@lru_cache(maxsize=8)
+def _grid(sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """All scales' cells, one scale after the other: centres x y in cells [2, n], strides [n], each scale's first cell.
 
-    Of its n cells: logits [4 * reg_max, n], centres x y in cells [2, n], strides [n];
-    of its m candidates: scores, classes, and which of the cells it is, [m] each.
+    `sizes` are the scales' [h, w]; the last of the first cells is n itself.
     """
+    counts = [rows * columns for rows, columns in sizes]
+    centres = [np.indices(size, np.float32)[::-1].reshape(2, -1) + np.float32(0.5) for size in sizes]
+    return np.concatenate(centres, axis=1), np.repeat(np.float32(strides), counts), np.cumsum([0, *counts])
+
+
+def _search(scores: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, classes and cells, [n] each, of one scale's [1, num_classes, h, w] above `confidence`."""
     flat = scores.reshape(scores.shape[1], -1)
     above = flat > confidence
-    # An image holds few of many classes: columns, which are slow to search, are searched in their rows only.
-    present = np.flatnonzero(above.any(axis=1))
-    above = above.take(present, axis=0)
-    kept = np.flatnonzero(above.any(axis=0))
-    row, cell = np.divmod(np.flatnonzero(above.take(kept, axis=1)), max(len(kept), 1))
+    # An image holds few of many classes: only their rows are searched value by value.
+    present = above.any(axis=1).nonzero()[0]
+    row, cell = np.divmod(above.take(present, axis=0).ravel().nonzero()[0], flat.shape[1])
     classes = present.take(row)
-    y, x = np.divmod(kept, scores.shape[3])
-    centres = np.array([x, y], np.float32) + np.float32(0.5)
-    near = logits.reshape(logits.shape[1], -1).take(kept, axis=1)
-    return near, centres, np.full(len(kept), stride, np.float32), flat[classes, kept.take(cell)], classes, cell
+    return flat[classes, cell], classes, cell
 
 
 def _boxes(logits: np.ndarray, centres: np.ndarray, strides: np.ndarray) -> np.ndarray:
