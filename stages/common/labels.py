@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from mcwbuild.contract.errors import Problem
-from stages.common.ground_truth import Labels, check_image, data_error, read_labels
+from stages.common.ground_truth import Form, Labels, check_image, data_error, read_labels
 
 
 def labels_of(images: Sequence[Path], contract: Mapping[str, Any]) -> tuple[Labels, ...]:
@@ -17,9 +17,15 @@ def labels_of(images: Sequence[Path], contract: Mapping[str, Any]) -> tuple[Labe
 
     Raises InputError with one problem for each finding, naming file and line.
     """
-    if contract["model"]["task"] == "classification":
-        return _by_folder(images, contract["classes"]["names"])
-    return read_labels(images, contract["classes"]["num_classes"])
+    task, classes = contract["model"]["task"], contract["classes"]
+    if task == "classification":
+        return _by_folder(images, classes["names"])
+    form = Form()
+    if task in ("segmentation", "oriented_detection"):
+        form = Form("polygon")
+    elif task == "pose":
+        form = Form("keypoints", (classes["keypoints"][0], classes["keypoints"][1]))
+    return read_labels(images, classes["num_classes"], form)
 
 
 def _by_folder(images: Sequence[Path], names: Sequence[str]) -> tuple[Labels, ...]:

@@ -12,7 +12,13 @@ from stages.common import metrics
 from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
 from stages.common.ground_truth import Labels
+from stages.common.mask_metrics import encoded, measure_masks, outlines
+from stages.common.pose_metrics import measure_poses, skeletons, sound_poses
+from stages.common.poses import finish_poses
 from stages.common.ranking_metrics import measure_rankings
+from stages.common.segmentation import finish_segments
+from stages.common.turned import finish_turned
+from stages.common.turned_metrics import measure_turned, sound_turned, turned_objects
 
 LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
 
@@ -24,7 +30,7 @@ class Task:
     confidence: of the evaluation, which wants every candidate that counts.
     silent: (head) -> a confidence that no candidate of a network exceeds whose outputs are all the same.
     finish: (candidates, placement, shape, iou, max_detections) -> the result for one image.
-    sound: the result without what is not a finite number.
+    sound: the result without what is not a finite number, as it is kept until all images are through.
     truth: (labels, shape [H, W]) -> what the result is measured by.
     measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
     """
@@ -73,5 +79,8 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
 
 TASKS: dict[str, Task] = {
     "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure),
+    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks),
+    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses),
+    "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned),
     "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings),
 }

@@ -64,13 +64,24 @@ class Program:
 
 _FIRST = ("common/antialias.py", "common/images.py", "common/detection.py")
 _LAST = ("rknn/npu.py", "rknn/show.py", "rknn/board.py")
+_BOXES = "families/yolo/decode.py"
 PROGRAMS = {
-    "yolo_dfl": Program(
-        ("families/yolo/decode.py",), 'View("detections", decode, finish, box_entries, box_text, draw_boxes)'
-    ),
+    "yolo_dfl": Program((_BOXES,), 'View("detections", decode, finish, box_entries, box_text, draw_boxes)'),
     "yolo_classes": Program(
         ("common/classification.py", "families/yolo/decode_classes.py", "rknn/show_classes.py"),
         'View("classes", decode_classes, finish_ranking, entries_of, class_text, write_classes)',
+    ),
+    "yolo_masks": Program(
+        ("common/segmentation.py", _BOXES, "families/yolo/decode_masks.py", "rknn/show_masks.py"),
+        'View("detections", decode_masks, finish_segments, mask_entries, box_text, draw_masks)',
+    ),
+    "yolo_poses": Program(
+        ("common/poses.py", _BOXES, "families/yolo/decode_poses.py", "rknn/show_poses.py"),
+        'View("detections", decode_poses, finish_poses, pose_entries, box_text, draw_poses)',
+    ),
+    "yolo_turned": Program(
+        ("common/turned.py", _BOXES, "families/yolo/decode_turned.py", "rknn/show_turned.py"),
+        'View("detections", decode_turned, finish_turned, turned_entries, turned_text, draw_turned)',
     ),
 }
 

@@ -12,13 +12,16 @@ from typing import Any
 from stages.common.checkpoint import Checkpoint
 from stages.families.family import Family
 from stages.families.yolo.architectures import TASKS, architecture_of, is_yolo
-from stages.families.yolo.cut import cut, cut_classifier
+from stages.families.yolo.cut import cut, cut_classifier, cut_pose, cut_segmenter, cut_turned
 from stages.families.yolo.decode import decode
 from stages.families.yolo.decode_classes import decode_classes
+from stages.families.yolo.decode_masks import decode_masks
+from stages.families.yolo.decode_poses import decode_poses
+from stages.families.yolo.decode_turned import decode_turned
 from stages.families.yolo.description import describe
 from stages.families.yolo.network import build
 
-__all__ = ["FAMILIES", "build", "cut", "cut_classifier", "decode", "decode_classes", "describe", "recognise"]
+__all__ = ["FAMILIES", "build", "cut", "decode", "describe", "recognise"]
 
 
 def recognise(checkpoint: Checkpoint, task: str) -> bool:
@@ -36,4 +39,7 @@ def _family(task: str, head: str, cut: Callable[..., Any], decode: Callable[...,
 FAMILIES = (
     _family("detect", "yolo_dfl", cut, decode),
     _family("classify", "yolo_classes", cut_classifier, decode_classes),
+    _family("segment", "yolo_masks", cut_segmenter, decode_masks),
+    _family("pose", "yolo_poses", cut_pose, decode_poses),
+    _family("obb", "yolo_turned", cut_turned, decode_turned),
 )

@@ -17,7 +17,7 @@ TASKS = {
 }
 # What stands behind the size in the name of a task's YAML: `yolo11n-seg`.
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
-EVERY_TASK = ("detect", "classify")
+EVERY_TASK = tuple(SUFFIXES)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from stages.families.yolo.architectures import TASKS, architecture_of, size_of, 
 from stages.families.yolo.preparation import preparation
 
 MAX_CLASSES = 1000
+MAX_KEYPOINTS = 1000  # as the schema says
 MAX_NAME = 200  # characters, as the schema says
 _NAMES_THAT_SAY_NOTHING = {"best", "last", "weights", "model", ""}
 _TRAINING = (
@@ -46,7 +47,11 @@ def describe(
             "task": TASKS[checkpoint.task],
             **_created(checkpoint),
         },
-        "classes": {"names": list(names), "num_classes": len(names)},
+        "classes": {
+            "names": list(names),
+            "num_classes": len(names),
+            **({"keypoints": keypoints(checkpoint)} if checkpoint.task == "pose" else {}),
+        },
         "input": {"size": size, "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
         "preprocessing": preparation(checkpoint, size),
         **_references(checkpoint),
@@ -99,6 +104,21 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
             kind="names",
         )
     return names
+
+
+def keypoints(checkpoint: Checkpoint) -> list[int]:
+    """[keypoints of an object, numbers of each: 2 or 3]. Raises InputError where the checkpoint's are none."""
+    shape = checkpoint.yaml.get("kpt_shape")
+    if isinstance(shape, list) and len(shape) == 2 and all(type(part) is int for part in shape):
+        count, numbers = shape
+        if 1 <= count <= MAX_KEYPOINTS and numbers in (2, 3):
+            return [count, numbers]
+    raise InputError(
+        f"The keypoints of {checkpoint.file} cannot be used.",
+        f"Its kpt_shape is {_shown(shape)}.",
+        f"It has to be [1 to {MAX_KEYPOINTS}, 2 or 3].",
+        kind="keypoints",
+    )
 
 
 def _name_problem(name: str) -> str | None:

@@ -20,13 +20,19 @@ import numpy as np
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
 from stages.families.yolo.architectures import architecture_of, size_of
-from stages.families.yolo.description import class_names
+from stages.families.yolo.description import class_names, keypoints
 
 if TYPE_CHECKING:
     import torch
 
 # The library's class of each task's networks, in ultralytics.nn.tasks.
-_CLASSES = {"detect": "DetectionModel", "classify": "ClassificationModel"}
+_CLASSES = {
+    "detect": "DetectionModel",
+    "segment": "SegmentationModel",
+    "pose": "PoseModel",
+    "obb": "OBBModel",
+    "classify": "ClassificationModel",
+}
 # What a YAML may differ in without being another architecture.
 _FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
 # What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
@@ -85,6 +91,8 @@ def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
 
     file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.file(checkpoint.task, size)
     stock: dict[str, Any] = YAML.load(file)
+    if checkpoint.task == "pose":
+        stock["kpt_shape"] = keypoints(checkpoint)  # the data's, as the trainer puts it there
     return {**stock, "scale": size, "yaml_file": str(checkpoint.yaml.get("yaml_file"))}
 
 

@@ -13,7 +13,8 @@ from stages.common.checkpoint import read
 from stages.common.images import prepare
 from stages.families import recognise
 from stages.families.shapes import output_shapes
-from stages.families.yolo import cut_classifier, decode_classes
+from stages.families.yolo.cut import cut_classifier
+from stages.families.yolo.decode_classes import decode_classes
 from stages.families.yolo.network import build, quiet_ultralytics
 from tests.support.torchvision_ops import with_torchvision
 
