@@ -95,7 +95,8 @@ def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
     share = _SIDES[padding["position"]]
     shift = _HALF_DOWN if share == 0.5 else 0.0
     left, top = round((width - wide) * share - shift), round((height - high) * share - shift)
-    return Placement(scale, scale, left, top, wide, high)
+    # Of each side what it really became: a side of 112 pixels that is scaled by 8/9 has 100, which is not 112 * 8/9.
+    return Placement(wide / columns, high / rows, left, top, wide, high)
 
 
 def prepare(image: np.ndarray, contract: Mapping[str, Any]) -> tuple[np.ndarray, Placement]:

@@ -5,6 +5,7 @@ The generated board script is made of this file too: Python 3.8 and numpy only.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,40 +40,66 @@ def finish_segments(
 ) -> Segments:
     """Objects in the image of `shape` [H, W] from a decoder's boxes, scores, classes, coefficients and prototypes.
 
-    Boxes are suppressed as a detector's. A mask's values are interpolated linearly at the image's own pixels, and the
-    mask ends with its box.
+    Boxes are suppressed as a detector's. A mask ends with its box.
     """
     boxes, scores, classes, coefficients, prototypes = candidates
     kept = kept_of(boxes, scores, classes, iou, max_detections)
     placed = boxes_to_image(boxes[kept], placement, shape)
+    shares = shares_of(prototypes.shape[1:], placement, shape) if len(kept) else ()
     pairs = zip(placed, coefficients[kept])  # noqa: B905 (3.8)
-    masks = tuple(mask_in(box, row, prototypes, placement) for box, row in pairs)
+    masks = tuple(mask_in(box, row, prototypes, *shares) for box, row in pairs)
     return Segments(placed, scores[kept], classes[kept], masks, shape)
 
 
 def mask_in(
-    box: np.ndarray, coefficients: np.ndarray, prototypes: np.ndarray, placement: Placement
+    box: np.ndarray, coefficients: np.ndarray, prototypes: np.ndarray, down: np.ndarray, across: np.ndarray
 ) -> tuple[np.ndarray, int, int]:
     """The mask inside one box of the image, bool [rows, columns], and its top and left.
 
-    The pixels are those whose corner nearest to the origin lies in the box, as Ultralytics' crop_mask has it.
+    The pixels are those whose corner nearest to the origin lies in the box, as Ultralytics' crop_mask has it;
+    `down` and `across` are of `shares_of`.
     """
     ends = np.ceil(box) if np.isfinite(box).all() else np.zeros(4)
     left, top, right, bottom = (int(value) for value in ends)
     if right <= left or bottom <= top:
         return np.zeros((0, 0), bool), top, left
-    x0, x1, x_share = _between(left, right, placement.scale_x, placement.left, prototypes.shape[2])
-    y0, y1, y_share = _between(top, bottom, placement.scale_y, placement.top, prototypes.shape[1])
-    part = prototypes[:, y0[0] : y1[-1] + 1, x0[0] : x1[-1] + 1]
+    rows, columns = down[top:bottom], across[left:right]
+    y, x = (part.any(axis=0).nonzero()[0] for part in (rows, columns))
+    (y0, y1), (x0, x1) = (y[0], y[-1] + 1), (x[0], x[-1] + 1)
+    part = prototypes[:, y0:y1, x0:x1]
     values = (coefficients @ part.reshape(len(part), -1)).reshape(part.shape[1:])
-    rows = values[y0 - y0[0]] * (1 - y_share[:, None]) + values[y1 - y0[0]] * y_share[:, None]
-    whole = rows[:, x0 - x0[0]] * (1 - x_share) + rows[:, x1 - x0[0]] * x_share
-    return whole > 0, top, left
+    return rows[:, y0:y1] @ values @ columns[:, x0:x1].T > 0, top, left
 
 
-def _between(start: int, end: int, scale: float, offset: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Between which two of `length` prototype pixels each pixel's centre lies, and how far from the first, 0..1."""
-    place = ((np.arange(start, end) + 0.5) * scale + offset) / PROTOTYPE_STRIDE - 0.5
-    place = np.clip(place, 0, length - 1).astype(np.float32)
+def shares_of(size: tuple[int, ...], placement: Placement, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """What share each of the prototypes' rows [h] has in each of the image's [H], and each column: [H, h] and [W, w].
+
+    As Ultralytics' process_mask_native: enlarged as little as cuts the padding off at whole pixels, cut, and brought
+    to the image's size, linearly both times.
+    """
+    rest = [PROTOTYPE_STRIDE * size[0] - placement.height, PROTOTYPE_STRIDE * size[1] - placement.width]
+    padding = rest[0] | rest[1]
+    factor = PROTOTYPE_STRIDE // math.gcd(PROTOTYPE_STRIDE, padding | padding // 2)
+    return (
+        _shares(size[0], factor, placement.top, placement.height, shape[0]),
+        _shares(size[1], factor, placement.left, placement.width, shape[1]),
+    )
+
+
+def _shares(length: int, factor: int, offset: int, inner: int, target: int) -> np.ndarray:
+    """[target, length]: of an axis on which the image begins at input pixel `offset` and has `inner`."""
+    large = _linear(np.arange(length * factor), 1 / factor, 0.0, 0, length)
+    start, span = offset * factor / PROTOTYPE_STRIDE, inner * factor / PROTOTYPE_STRIDE
+    low, high = max(round(start), 0), min(round(start + span), length * factor)
+    return _linear(np.arange(target), span / target, start, low, high) @ large[:high]
+
+
+def _linear(places: np.ndarray, scale: float, offset: float, low: int, high: int) -> np.ndarray:
+    """[n, high]: linear interpolation of n pixels' centres between the pixels `low` to `high` of another grid."""
+    place = np.clip((places + 0.5) * scale + offset - 0.5, low, high - 1)
     first = place.astype(np.int64)
-    return first, np.minimum(first + 1, length - 1), place - first
+    made = np.zeros((len(places), high), np.float32)
+    share = (place - first).astype(np.float32)
+    made[np.arange(len(places)), first] = 1 - share
+    made[np.arange(len(places)), np.minimum(first + 1, high - 1)] += share
+    return made

@@ -88,18 +88,26 @@ def finish_turned(
 ) -> TurnedBoxes:
     """Turned boxes in the image from a decoder's (boxes, scores, classes) in input pixels.
 
-    They are not clipped to the image's `shape`: a turned box that is cut is none any more. Raises ValueError where the
-    image was stretched, which would shear them.
+    They are not clipped to the image's `shape`: a turned box that is cut is none any more.
     """
     del shape
-    if abs(placement.scale_x - placement.scale_y) > 1e-9 * placement.scale_x:
-        raise ValueError("turned boxes need a preprocessing that keeps the proportions")
     boxes, scores, classes = candidates
     if iou is None:
         kept = np.argsort(-scores, kind="stable")[:max_detections]
     else:
         kept = turned_nms(boxes, scores, classes, iou, max_detections)
-    placed = boxes[kept].astype(np.float32)
-    placed[:, :2] -= np.array([placement.left, placement.top], np.float32)
-    placed[:, :4] /= np.float32(placement.scale_x)
-    return TurnedBoxes(placed, scores[kept], classes[kept])
+    return TurnedBoxes(turned_to_image(boxes[kept], placement), scores[kept], classes[kept])
+
+
+def turned_to_image(boxes: np.ndarray, placement: Placement) -> np.ndarray:
+    """Turned boxes [n, 5] from the input's pixels to the image's.
+
+    Where the two sides of the image were not scaled alike (a letterbox rounds them to pixels), a turned box becomes a
+    parallelogram: the box with its first side's direction and its sides' lengths stands for it.
+    """
+    across, down = np.float32(placement.scale_x), np.float32(placement.scale_y)
+    x, y, wide, high, angle = boxes.astype(np.float32).T
+    cos, sin = np.cos(angle), np.sin(angle)
+    lengths = wide * np.hypot(cos / across, sin / down), high * np.hypot(sin / across, cos / down)
+    centre = (x - np.float32(placement.left)) / across, (y - np.float32(placement.top)) / down
+    return np.stack([*centre, *lengths, np.arctan2(sin / down, cos / across)], axis=1)
