@@ -1,7 +1,8 @@
 """Both `.rknn` from a checkpoint: our three stages, evaluation aside, beside Ultralytics' two export commands.
 
 Ours: `python -m stages.pt`, `stages.onnx`, `stages.rknn` in this Python, one after the other; the seconds of their
-evaluation (steps `evaluate`, `test`, `compare`, as their own progress reports them) are taken off.
+evaluation (steps `evaluate`, `test`, `compare`, as their own progress reports them) are taken off. The rknn stage loads
+the toolkit for INT8 beside the one for FP16: that is over before FP16 is evaluated, unless the machine is busy.
 Ultralytics: `yolo export format=rknn quantize=16` and `quantize=8`, in this Python too. INT8 is calibrated with the
 same 50 images on both sides. Needs one environment with all of benchmarks/requirements-all.in.
 """

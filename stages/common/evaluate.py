@@ -99,7 +99,7 @@ def evaluate(
             warm_up(runner, pictures.prepare(image, contract)[0], settings.warmup)
             warm = True
         outputs, placement = _timed(runner, decode, task, image, contract, settings, timer)
-        if not all(np.isfinite(output).all() for output in outputs):
+        if not all(_all_finite(output) for output in outputs):
             broken.append(picture.name if isinstance(picture, Path) else f"generated image {number}")
         candidates = decode(outputs, task.confidence)
         found.append(task.sound(task.finish(candidates, placement, shape, settings.iou, settings.max_detections)))
@@ -142,6 +142,12 @@ def _timed(
         candidates = decode(outputs, settings.confidence)
         task.finish(candidates, placement, (image.shape[0], image.shape[1]), settings.iou, settings.max_detections)
     return outputs, placement
+
+
+def _all_finite(values: NDArray[np.float32]) -> bool:
+    """Whether every value is finite: where their sum is, they are; a sum may overflow by itself."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
 
 
 def _inference(timer: Timer, settings: Settings) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -60,9 +61,9 @@ def read(path: Any) -> np.ndarray:
 
     Raises OSError where the file cannot be read, ValueError where it is not a whole image.
     """
-    data = np.fromfile(str(path), np.uint8)
-    reason = damage(data.tobytes())
-    image = None if reason else cv2.imdecode(data, cv2.IMREAD_COLOR)
+    data = Path(path).read_bytes()
+    reason = damage(data)
+    image = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(reason or "no image that OpenCV can read")
     return image
@@ -134,7 +135,7 @@ def _scaled(image: np.ndarray, placement: Placement, size: tuple[int, int], resi
 def normalise(prepared: np.ndarray, contract: Mapping[str, Any]) -> np.ndarray:
     """`(value - mean) / std` per channel, float32 [1, C, H, W], from uint8 [H, W, C]; mean and std in 0..255 units."""
     normal = contract["preprocessing"]["normalize"]
-    planes: np.ndarray = prepared.transpose(2, 0, 1)[None].astype(np.float32, order="C")
+    planes: np.ndarray = np.stack(cv2.split(prepared))[None].astype(np.float32)
     if normal["enabled"]:
         mean, std = (np.asarray(normal[key], np.float32).reshape(1, -1, 1, 1) for key in ("mean", "std"))
         if mean.any():

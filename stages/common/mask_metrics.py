@@ -73,14 +73,11 @@ def measure_masks(
         return metrics.NO_OBJECTS
     metrics.require_finite(found)
 
-    def overlap(image: int, mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Floats:
-        left, right = (
-            [one.masks[k] for k in chosen.nonzero()[0]]
-            for one, chosen in ((found[image], mine), (truth[image], theirs))
-        )
-        shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64).reshape(
-            len(left), len(right)
-        )
+    def overlap(image: int) -> Floats:
+        left, right = list(found[image].masks), list(truth[image].masks)
+        if not left or not right:
+            return np.zeros((len(left), len(right)))
+        shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64)
         return shared
 
     images = [{"id": number, "height": one.shape[0], "width": one.shape[1]} for number, one in enumerate(truth, 1)]

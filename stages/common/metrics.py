@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stages.common.detection import Detections
 
 Floats = NDArray[np.floating[Any]]
-Overlap = Callable[[int, "NDArray[np.bool_]", "NDArray[np.bool_]"], Floats]
+Overlap = Callable[[int], Floats]  # of an image's number: how far its n results and m objects are the same, [n, m]
 NO_OBJECTS = {"status": "unmeasured", "reason": "The images have no labelled objects."}
 MATCH_IOU = 0.5  # for precision, recall and F1
 _GRID = np.arange(1000) / 1000  # confidences that are tried for the best F1, Ultralytics' spacing
@@ -40,8 +40,8 @@ def measure(
         return NO_OBJECTS
     require_finite(found)
 
-    def overlap(image: int, mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Floats:
-        return box_iou(found[image].boxes[mine].astype(np.float64), truth[image][0][theirs])
+    def overlap(image: int) -> Floats:
+        return box_iou(found[image].boxes.astype(np.float64), truth[image][0])
 
     precisions = average_precision(found, truth, len(names))
     return summed_up(classes, precisions, ranked(found, classes, overlap, len(names)), names, confidence)
@@ -112,14 +112,7 @@ def coco_precision(
     counts = np.bincount([one["category_id"] for one in objects], minlength=num_classes)
     if not results or not counts.any():
         return np.where(np.tile(counts, (10, 1)) > 0, 0.0, -1.0)  # the library wants at least one of each
-    reference = COCO()
-    reference.dataset = {
-        "images": list(images),
-        "categories": [{"id": k} for k in range(num_classes)],
-        "annotations": [{**row, "id": number, "iscrowd": 0} for number, row in enumerate(objects, 1)],
-    }
-    reference.createIndex()
-    judge = COCOeval_faster(reference, reference.loadRes(list(results)), kind)
+    judge = COCOeval_faster(*(_indexed(COCO(), rows, images, num_classes) for rows in (objects, results)), kind)
     judge.params.maxDets = [int(np.bincount([one["image_id"] for one in results]).max())]
     judge.params.areaRng, judge.params.areaRngLbl = [[0.0, math.inf]], ["all"]
     if sigmas is not None:
@@ -129,6 +122,19 @@ def coco_precision(
     precision: Floats = judge.eval["precision"][:, :, :, 0, 0]  # [IoU, recall, class]
     average: Floats = precision.mean(axis=1)
     return average
+
+
+def _indexed(
+    library: Any, rows: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]], num_classes: int
+) -> Any:
+    """The library's empty `COCO`, filled with one side's annotations; its own `loadRes` would copy each of them."""
+    library.dataset = {
+        "images": list(images),
+        "categories": [{"id": k} for k in range(num_classes)],
+        "annotations": [{**row, "id": number, "iscrowd": 0} for number, row in enumerate(rows, 1)],
+    }
+    library.createIndex()
+    return library
 
 
 def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], scores: Floats | None = None) -> list[dict[str, Any]]:
@@ -146,16 +152,16 @@ def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], scores: Floats 
 
 
 def matched(overlap: Floats, iou: float) -> NDArray[np.bool_]:
-    """Which of n results, best first, hit one of m objects of their class that no better one had hit.
+    """Which of n results, best first, hit one of m objects that no better one had hit.
 
-    `overlap` [n, m] says how far each is the same. COCO's rule: each result takes the object that it overlaps most
-    among those that are free, from `iou` upwards.
+    `overlap` [n, m] says how far they are the same, below 0 where they are of two classes. COCO's rule: each result
+    takes the object that it overlaps most among those that are free, from `iou` upwards.
     """
     hits = np.zeros(len(overlap), np.bool_)
     free = overlap.copy()
-    for index, row in enumerate(free if overlap.shape[1] else ()):
-        target = int(row.argmax())
-        if row[target] >= iou:
+    for index in np.flatnonzero((overlap >= iou).any(axis=1)):
+        target = free[index].argmax()
+        if free[index, target] >= iou:
             hits[index] = True
             free[:, target] = -1.0
     return hits
@@ -178,16 +184,10 @@ def ranked(
     num_classes: int,
     iou: float = MATCH_IOU,
 ) -> list[tuple[Floats, Floats]]:
-    """For each class the scores, ascending: of all its results, and of those that hit.
-
-    `overlap` gives, for an image's number and which of its results and objects are meant, how far they are the same.
-    """
+    """For each class the scores, ascending: of all its results, and of those that hit; `classes` are the objects'."""
     rows = [np.zeros((0, 3))]
     for image, (one, objects) in enumerate(zip(found, classes, strict=True)):
-        hits = np.zeros(len(one.scores), np.bool_)
-        for label in np.intersect1d(one.classes, objects):
-            mine = one.classes == label
-            hits[mine] = matched(overlap(image, mine, objects == label), iou)
+        hits = matched(np.where(one.classes[:, None] == objects, overlap(image), -1.0), iou)
         rows.append(np.column_stack([one.classes, one.scores, hits]).astype(np.float64))
     table = np.concatenate(rows)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]

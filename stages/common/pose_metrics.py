@@ -74,9 +74,9 @@ def measure_poses(
     metrics.require_finite(found)
     areas = [(one.boxes[:, 2:] - one.boxes[:, :2]).prod(axis=1) * AREA_OF_BOX for one in truth]
 
-    def overlap(image: int, mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Floats:
+    def overlap(image: int) -> Floats:
         one, seen = truth[image], known[image]
-        return similarity(found[image].keypoints[mine], one.keypoints[seen][theirs], areas[image][seen][theirs])
+        return similarity(found[image].keypoints, one.keypoints[seen], areas[image][seen])
 
     images = [{"id": number} for number in range(1, len(truth) + 1)]
     objects = [
@@ -110,7 +110,7 @@ def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], keypoints: Floa
     sides = np.asarray(boxes, np.float64).copy()
     sides[:, 2:] -= sides[:, :2]
     return [
-        {"image_id": image, "category_id": int(label), "bbox": box, "keypoints": points}
+        {"image_id": image, "category_id": int(label), "bbox": box, "area": box[2] * box[3], "keypoints": points}
         for label, box, points in zip(
             classes, sides.tolist(), keypoints.astype(np.float64).reshape(len(classes), -1).tolist(), strict=True
         )

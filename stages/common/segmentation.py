@@ -91,7 +91,8 @@ def _shares(length: int, factor: int, offset: int, inner: int, target: int) -> n
     large = _linear(np.arange(length * factor), 1 / factor, 0.0, 0, length)
     start, span = offset * factor / PROTOTYPE_STRIDE, inner * factor / PROTOTYPE_STRIDE
     low, high = max(round(start), 0), min(round(start + span), length * factor)
-    return _linear(np.arange(target), span / target, start, low, high) @ large[:high]
+    shares: np.ndarray = _linear(np.arange(target), span / target, start, low, high) @ large[:high]
+    return shares
 
 
 def _linear(places: np.ndarray, scale: float, offset: float, low: int, high: int) -> np.ndarray:

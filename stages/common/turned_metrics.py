@@ -57,12 +57,8 @@ def measure_turned(
     if not any(map(len, classes)):
         return metrics.NO_OBJECTS
     metrics.require_finite(found)
-    whole = [probabilistic_iou(one.boxes, objects.boxes) for one, objects in zip(found, truth, strict=True)]
-
-    def overlap(image: int, mine: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> Floats:
-        part: Floats = whole[image][np.ix_(mine, theirs)]
-        return part
-
+    overlaps = [probabilistic_iou(one.boxes, objects.boxes) for one, objects in zip(found, truth, strict=True)]
+    overlap = overlaps.__getitem__
     precisions = precision_by(found, classes, overlap, len(names))
     ranked = metrics.ranked(found, classes, overlap, len(names))
     return metrics.summed_up(classes, precisions, ranked, names, confidence)

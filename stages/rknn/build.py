@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,12 @@ from mcwbuild.contract.events import Emit, Started, from_line
 from stages.rknn import compiler_log, failures
 from stages.rknn.compiler_log import CompilerLog
 from stages.rknn.job import Job, Measured
+from stages.rknn.targets import Variant
 
 CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
 SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
 _POLL = 0.2  # seconds between two looks at the process
-_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ")
+_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -37,21 +38,86 @@ class Built:
     log: CompilerLog
 
 
-def run(job: Job, folder: Path, emit: Emit, *, child: Sequence[str] = CHILD, silence: float = SILENCE) -> Built:
-    """Do `job` in a child process whose files all lie below `folder`, and return what came of it.
+class Child:
+    """The toolkit's process: it loads the toolkit at once, and does its job when it gets one.
+
+    So that loading, which takes seconds, goes on while the parent does something else. `end` leaves nothing of it.
+    """
+
+    def __init__(self, folder: Path, threads: int, child: Sequence[str] = CHILD) -> None:
+        self.folder, self.log = folder, folder / "toolkit.log"
+        work, scratch = folder / "work", folder / "tmp"
+        work.mkdir(parents=True)
+        scratch.mkdir()
+        self.reader, writer = os.pipe()
+        arguments = (str(folder / "job.json"), str(folder / "answer.json"), str(writer), str(os.getpid()))
+        with os.fdopen(writer, "wb"), self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [*child, *arguments],
+                cwd=work,
+                env=_environment(work, scratch, threads),
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                pass_fds=(writer,),
+            )
+
+    def give(self, job: Job) -> None:
+        """The end of its standard input tells it that its job lies there."""
+        job.write(self.folder / "job.json")
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+
+    def end(self) -> None:
+        """Kill whatever is left of its session. May be called again."""
+        if self.reader >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            os.close(self.reader)
+            self.reader = -1
+
+
+@contextlib.contextmanager
+def children(variants: Sequence[Variant], folder: Path, threads: int) -> Iterator[Callable[[Variant], Child]]:
+    """Gives the child of each variant, in its own folder below `folder`; none of them outlives the block.
+
+    All load the toolkit at once, where more than one thread may be used; else each starts when it is asked for.
+    """
+    started: dict[Variant, Child] = {}
+
+    def child(variant: Variant) -> Child:
+        if variant not in started:
+            started[variant] = Child(folder / variant, threads)
+        return started[variant]
+
+    try:
+        for variant in variants if threads > 1 else variants[:1]:
+            child(variant)
+        yield child
+    finally:
+        for each in started.values():
+            each.end()
+
+
+def run(job: Job, child: Child, emit: Emit, silence: float = SILENCE) -> Built:
+    """Have `child` do `job`, and return what came of it; it is ended then.
 
     Raises StageFailed for every way in which the toolkit fails: a refusal, a crash, out of memory, a hang,
     and a success that no board can run; EnvironmentLacking where the toolkit is not there; what the evaluator
     raises as it is.
     """
     watch = _Watch(emit)
-    log_file, answer_file = folder / "toolkit.log", folder / "answer.json"
-    folder.mkdir(parents=True)
-    job.write(folder / "job.json")
+    answer_file = child.folder / "answer.json"
     try:
-        code = _spawn(job, folder, watch, child, silence)
+        child.give(job)
+        code = _wait(child, watch, silence)
     finally:
-        log = _publish(log_file)
+        child.end()
+        log = _publish(child.log)
     if code is None:
         raise failures.hung(job.variant, watch.step, silence)
     if not answer_file.is_file():
@@ -86,34 +152,6 @@ class _Watch:
                 self._emit(event)
 
 
-def _spawn(job: Job, folder: Path, watch: _Watch, child: Sequence[str], silence: float) -> int | None:
-    """Start the child and wait. Returns its exit code, negative for a signal, or None where it hung."""
-    work, scratch = folder / "work", folder / "tmp"
-    work.mkdir()
-    scratch.mkdir()
-    reader, writer = os.pipe()
-    try:
-        arguments = (str(folder / "job.json"), str(folder / "answer.json"), str(writer), str(os.getpid()))
-        with (folder / "toolkit.log").open("wb") as log:
-            process = subprocess.Popen(
-                [*child, *arguments],
-                cwd=work,
-                env=_environment(work, scratch, job.threads),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
-    finally:
-        os.close(writer)
-    try:
-        return _wait(process, reader, folder / "toolkit.log", watch, silence)
-    finally:
-        _end(process)
-        os.close(reader)
-
-
 def _environment(home: Path, scratch: Path, threads: int) -> dict[str, str]:
     """A clean environment: a `.rknn` holds fragments of the memory of the process that made it, so no secrets there."""
     kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
@@ -125,39 +163,38 @@ def _environment(home: Path, scratch: Path, threads: int) -> dict[str, str]:
         "TMPDIR": str(scratch),
         "PYTHONPATH": os.pathsep.join(roots),
         "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "OMP_NUM_THREADS": str(threads),
     }
 
 
-def _wait(process: subprocess.Popen[bytes], reader: int, log: Path, watch: _Watch, silence: float) -> int | None:
-    """Pass on reports until the process ends; a sign of life is a report or a longer log."""
+def _wait(child: Child, watch: _Watch, silence: float) -> int | None:
+    """Pass on reports until the process ends; a sign of life is a report or a longer log.
+
+    Returns its exit code, negative for a signal, or None where it hung.
+    """
+    process, reader = child.process, child.reader
     alive, size, open_pipe = time.monotonic(), 0, True
-    while process.poll() is None:
-        if open_pipe and select.select([reader], [], [], _POLL)[0]:
-            data = os.read(reader, 1 << 16)
-            open_pipe = bool(data)
-            watch.take(data)
-            alive = time.monotonic()
-        elif not open_pipe:
-            time.sleep(_POLL)
-        length = log.stat().st_size
-        if length != size:
-            size, alive = length, time.monotonic()
-        if time.monotonic() - alive > silence:
-            return None
+    ended = os.pidfd_open(process.pid)
+    try:
+        while process.poll() is None:
+            ready = select.select([ended, *[reader][:open_pipe]], [], [], _POLL)[0]
+            if reader in ready:
+                data = os.read(reader, 1 << 16)
+                open_pipe = bool(data)
+                watch.take(data)
+                alive = time.monotonic()
+            length = child.log.stat().st_size
+            if length != size:
+                size, alive = length, time.monotonic()
+            if time.monotonic() - alive > silence:
+                return None
+    finally:
+        os.close(ended)
     while open_pipe and select.select([reader], [], [], 0)[0]:
         data = os.read(reader, 1 << 16)
         open_pipe = bool(data)
         watch.take(data)
     return process.returncode
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Kill whatever is left of the child's session."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
 
 
 def _publish(log: Path) -> CompilerLog:

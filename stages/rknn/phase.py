@@ -29,8 +29,10 @@ def work(asked: Request, bench: Bench) -> None:
         bench.note(f"best_{variant}.rknn is not made: {reason}")
     if asked.seen_twice:
         bench.note(f"{asked.seen_twice} calibration images are in the val split too", "warning")
-    calibrated = _calibrate(asked, bench)
-    made = {variant: _make(variant, asked, calibrated, bench) for variant in asked.variants}
+    # They load the toolkit beside the calibration and each other, and build one after the other.
+    with build.children(asked.variants, bench.scratch, asked.threads) as child:
+        calibrated = _calibrate(asked, bench)
+        made = {variant: _make(variant, child(variant), asked, calibrated, bench) for variant in asked.variants}
     source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
     program = bench.out / SCRIPT
     disk.write_atomic(program, script.script(asked.model.head["family"], board_data(made, asked)).encode("ascii"))
@@ -50,14 +52,15 @@ def _calibrate(asked: Request, bench: Bench) -> Calibration | None:
     return made
 
 
-def _make(variant: Variant, asked: Request, calibrated: Calibration | None, bench: Bench) -> Outcome:
+def _make(
+    variant: Variant, child: build.Child, asked: Request, calibrated: Calibration | None, bench: Bench
+) -> Outcome:
     """Build, measure and read back one variant."""
-    folder = bench.scratch / variant
     # A copy of its own, alone in its folder: an ONNX file can name other files to read, by relative paths.
     alone = bench.scratch / f"{variant}-model" / "model.onnx"
     alone.parent.mkdir()
     shutil.copyfile(asked.model.path, alone)
-    built = build.run(_job(variant, asked, calibrated, alone, folder), folder, bench.emit)
+    built = build.run(_job(variant, asked, calibrated, alone, child.folder), child, bench.emit)
     target = bench.out / f"best_{variant}.rknn"
     shutil.copyfile(built.file, target)
     outcome = Outcome(variant, built, readback.read(target, variant, asked.model, asked.target, _version(built)))

@@ -3,7 +3,8 @@
 The only importer of `rknn.api`. The toolkit prints from C, aborts, returns -1 or None and raises, and its
 simulator runs only what the same process built; so one process makes one model and measures it.
 
-* JOB is a `job.Job` as JSON. ANSWER is written last, as `{"measured": ...}`, `{"failure": {step, cause}}` or
+* The toolkit is loaded first. JOB, a `job.Job` as JSON, lies there when standard input ends; without it, there is
+  nothing to do. ANSWER is written last, as `{"measured": ...}`, `{"failure": {step, cause}}` or
   `{"error": ...}` (a typed error of the contract). A process that ends without it was killed.
 * Events go to the file descriptor PIPE, one JSON line each. All that is printed belongs to the log.
 * The process dies with its parent, whose process id is PARENT.
@@ -22,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,10 +130,9 @@ def build(toolkit: Toolkit, job: Job) -> None:
     toolkit.call("export_rknn", job.export)
 
 
-def work(job: Job, bench: Bench) -> Measured:
+def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
     """Build and measure one variant."""
     with bench.step(f"{job.variant} build", job.platform) as step:
-        toolkit = Toolkit()
         build(toolkit, job)
         step.result = f"{Path(job.export).stat().st_size / 1e6:.1f} MB"
     runner = SimulatorRunner(toolkit, job.platform)
@@ -179,14 +179,18 @@ def main(argv: list[str]) -> int:
     """Do one job. Returns 0 whenever an answer was written."""
     tie_to(int(argv[3]))
     print_line_by_line()
-    job = Job.read(Path(argv[0]))
     with os.fdopen(int(argv[2]), "w", encoding="ascii", buffering=1) as pipe:
 
         def emit(event: Event) -> None:
             pipe.write(to_line(event) + "\n")
 
-        bench = Bench(Path.cwd(), Path.cwd(), job.threads, emit)
-        found = answer(lambda: work(job, bench))
+        def loaded_and_done() -> Measured:
+            toolkit = Toolkit()
+            sys.stdin.read()
+            job = Job.read(Path(argv[0]))
+            return work(toolkit, job, Bench(Path.cwd(), Path.cwd(), job.threads, emit))
+
+        found = answer(loaded_and_done)
     # A temporary name first: the parent takes the file's presence for a whole answer.
     partial = Path(argv[1] + ".partial")
     partial.write_text(json.dumps(found), "ascii")
@@ -194,5 +198,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def leave(code: int) -> NoReturn:
+    """End the process with all that was printed, but without taking apart what the libraries built: that takes long."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    ctypes.CDLL(None).fflush(None)
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

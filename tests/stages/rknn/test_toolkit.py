@@ -52,7 +52,7 @@ def job(
 
 def run(asked: Job, folder: Path, events: list[Event] | None = None) -> build.Built:
     emit = (lambda event: None) if events is None else events.append
-    return build.run(asked, folder / "job", emit)
+    return build.run(asked, build.Child(folder / "job", asked.threads), emit)
 
 
 @pytest.mark.parametrize(("variant", "colours"), [("fp16", "RGB"), ("int8", "BGR"), ("int8", "Grayscale")])

@@ -59,7 +59,7 @@ def run(tmp_path: Path, program: str, events: list[Event] | None = None, silence
     code = f"import json, os, signal, sys, time\nsys.stdout.reconfigure(line_buffering=True)\n{program}"
     folder = tmp_path / "job"
     emit = (lambda event: None) if events is None else events.append
-    return build.run(job(tmp_path), folder, emit, child=(sys.executable, "-c", code), silence=silence)
+    return build.run(job(tmp_path), build.Child(folder, 1, (sys.executable, "-c", code)), emit, silence)
 
 
 def test_a_job_survives_the_way_to_the_child(tmp_path: Path) -> None:
