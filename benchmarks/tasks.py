@@ -94,8 +94,8 @@ def table(results: dict[str, tuple[dict[str, Any], dict[str, Any]]], work: Path)
 # Every task, the whole way
 
 Each network was trained from scratch for some minutes on drawn images (`benchmarks/draw_tasks.py`), at 128 x 128, by
-Ultralytics' own trainer, and converted with `mcwbuild run --target rk3588`. The figures are the task's main metric over
-128 images that the training did not see: top-1 of classifiers; map50_95 of masks, of keypoints (OKS) and of turned boxes
+Ultralytics' own trainer, and converted with `mcwbuild run --target rk3588`. The figures are the main metric over 128
+images that the training did not see: top-1 of classifiers; map50_95 of masks, of keypoints (OKS) and of turned boxes
 (probabilistic IoU). In brackets stands the change against PyTorch (ONNX) or ONNX (FP16 and INT8, on the toolkit's
 simulator) and the gate's verdict. The trainings are too short for accuracy: what counts is that each phase keeps what
 the one before it had.

@@ -25,13 +25,15 @@ def network(architecture: str | dict[str, Any], names: tuple[str, ...] = NAMES) 
     return model
 
 
-def untrained(architecture: str, names: tuple[str, ...] = NAMES, size: int = 64) -> torch.nn.Module:
+def untrained(
+    architecture: str, names: tuple[str, ...] = NAMES, size: int = 64, keypoints: tuple[int, int] = (5, 3)
+) -> torch.nn.Module:
     """A network of any task with random weights whose batch norms have seen noise."""
     torch.manual_seed(7)
     made = {"-cls": tasks.ClassificationModel, "-seg": tasks.SegmentationModel, "-obb": tasks.OBBModel}
     suffix = architecture.removesuffix(".yaml")[-4:]
     if suffix == "pose":
-        model = tasks.PoseModel(architecture, ch=3, nc=len(names), data_kpt_shape=(5, 3), verbose=False)
+        model = tasks.PoseModel(architecture, ch=3, nc=len(names), data_kpt_shape=keypoints, verbose=False)
     else:
         model = made[suffix](architecture, ch=3, nc=len(names), verbose=False)
     model.names = dict(enumerate(names))

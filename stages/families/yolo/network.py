@@ -159,7 +159,7 @@ def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
         if own is None or kind != type(own).__name__ or not package.startswith(("torch.nn.", "ultralytics.")):
             raise _custom(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
         for name, value in found.settings.items():
-            if name not in _FREE_SETTINGS and name in vars(own) and vars(own)[name] != value:
+            if name in vars(own) and name not in _FREE_SETTINGS and _listed(vars(own)[name]) != _listed(value):
                 raise _custom(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
     own_stride: Any = network.stride
     if checkpoint.stride != tuple(int(value) for value in own_stride.tolist()):

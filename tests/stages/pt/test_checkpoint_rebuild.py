@@ -96,10 +96,8 @@ def test_decoding_the_cut_outputs_gives_the_library_s_boxes(tmp_path: Path) -> N
 
 
 OTHERS = [
-    ("yolov8n-seg", "segmentation", "YOLOv8"),
-    ("yolov8n-pose", "pose", "YOLOv8"),
-    ("yolov8n-obb", "oriented_detection", "YOLOv8"),
-    ("yolo26n-pose", "pose", "YOLO26"),
+    ("yolov9c-seg", "segmentation", "YOLOv9"),
+    ("yolo12n-pose", "pose", "YOLO12"),
     ("yolov8n-ghost", "yolov8n-ghost", "object_detection"),
 ]
 
