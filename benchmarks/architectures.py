@@ -32,7 +32,7 @@ def draw(work: Path) -> Path:
     data = work / "images" / "data.yaml"
     if not data.is_file():
         program = ROOT / "examples" / "shapes" / "draw.py"
-        subprocess.run([_python(), program, data.parent, *DRAWN], check=True)
+        subprocess.run([python_of_pt(), program, data.parent, *DRAWN], check=True)
     return data
 
 
@@ -42,12 +42,13 @@ def train(name: str, data: Path, work: Path) -> Path:
     if not checkpoint.is_file():
         program = ROOT / "benchmarks" / "train_small.py"
         with (work / f"{name}.train.log").open("w") as log:
-            command = [_python(), program, name, data, checkpoint]
+            command = [python_of_pt(), program, name, data, checkpoint]
             subprocess.run(command, check=True, cwd=work, stdout=log, stderr=subprocess.STDOUT)
     return checkpoint
 
 
-def _python() -> str:
+def python_of_pt() -> str:
+    """The interpreter of the pt phase's environment."""
     engine = LocalEngine()
     engine.prepare(PHASES["pt"], lambda _: None)
     return str(engine.python(PHASES["pt"]))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mcwbuild.contract import dataset, disk, documents, manifest
+from mcwbuild.contract import dataset, disk, documents, look, manifest
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.phases import MANIFEST
 from mcwbuild.plan import Step
@@ -36,7 +36,7 @@ def _common_root(images: tuple[Path, ...]) -> Path:
 
 def input_hashes(step: Step) -> dict[str, str]:
     """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
-    hashes = {flag: _content(path) for flag, path in step.inputs}
+    hashes = {flag: _content(flag, path) for flag, path in step.inputs}
     for flag, path in step.inputs:
         if flag == "--dataset":
             images = dataset.read_list(path)
@@ -44,11 +44,19 @@ def input_hashes(step: Step) -> dict[str, str]:
     return hashes
 
 
-def _content(path: Path) -> str:
-    """The SHA-256 of a file, or over the names and contents of a folder's files."""
-    if not path.is_dir():
+def _content(flag: str, path: Path) -> str:
+    """The SHA-256 of a file, or over a folder's files: their contents.
+
+    A dataset's folder, which holds a classification, counts with the names of its images: the classes are among them,
+    and the images count by themselves.
+    """
+    if not look.is_folder(path):
         return disk.sha256_of(path)
-    return dataset.fingerprint((file for file in path.rglob("*") if file.is_file()), path)
+    files = [file for file in path.rglob("*") if file.is_file()]
+    if flag != "--data":
+        return dataset.fingerprint(files, path)
+    names = sorted(str(image.relative_to(path)) for image in files if dataset.is_image(image))
+    return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_fresh(package: Path, wanted: str) -> bool:

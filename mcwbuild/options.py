@@ -138,7 +138,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("memory", size_in_bytes, None, "Memory of a stage's container.  [default: 80 % of the machine's]", "SIZE"),
     _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
     Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
-    _path("data", "data.yaml of a labelled dataset in YOLO format: measures accuracy, calibrates INT8.", "FILE"),
+    _path("data", "data.yaml, or folder of classes, of a labelled dataset: measures, calibrates INT8.", "FILE"),
     _path("dataset", "Text file with one image a line: calibrates INT8.", "FILE"),
     _path("source", "Source document of the input.", "FILE"),
     Option("imgsz", image_size, None, "Input size, where the checkpoint's own is not meant.", "H[,W]"),

@@ -152,9 +152,14 @@ def _outcome(step: Step, state: Literal["made", "fresh"], start: float) -> Outco
 
 
 def _require_files(step: Step) -> None:
-    missing = [Problem("there is no such file", file=str(path)) for _, path in step.inputs if not look.exists(path)]
+    missing = [Problem("there is no such file", file=str(path)) for flag, path in step.inputs if not _there(flag, path)]
     if missing:
         raise InputError(f"The {step.phase.name} phase lacks an input.", problems=missing, kind="missing")
+
+
+def _there(flag: str, path: Path) -> bool:
+    """Whether an input is there; a classification's dataset is a folder, and so is a checkpoint's own code."""
+    return look.is_file(path) or (flag in ("--data", "--model-code") and look.is_folder(path))
 
 
 def _judge(code: int, call: StageCall) -> None:

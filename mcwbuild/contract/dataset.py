@@ -21,6 +21,7 @@ from mcwbuild.contract.marks import shown
 # What Ultralytics takes as images (ultralytics/data/utils.py, IMG_FORMATS), less the kinds that OpenCV cannot read.
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"))
 SPLITS = ("train", "val", "test")
+_FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # of a classification
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _CHUNK = 1 << 20
 
@@ -29,7 +30,8 @@ _CHUNK = 1 << 20
 class Dataset:
     """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split.
 
-    `places` are the folders and list files that the splits name.
+    `places` are the folders and list files that the splits name. Of a classification `file` is the root folder,
+    and the classes are folders: `by_folder` is true.
     """
 
     file: Path
@@ -37,6 +39,7 @@ class Dataset:
     names: tuple[str, ...]
     splits: Mapping[str, tuple[Path, ...]]
     places: tuple[Path, ...] = ()
+    by_folder: bool = False
 
 
 class _Findings:
@@ -59,7 +62,9 @@ class _Findings:
 
 
 def read(data_yaml: Path) -> Dataset:
-    """The dataset that `data_yaml` describes; a split whose images are not there counts as empty if it is `test`.
+    """The dataset that `data_yaml` describes, or that lies in it where it is a folder.
+
+    A split whose images are not there counts as empty if it is `test`.
 
     As Ultralytics 8.4: YAML 1.1, `path` relative to the working folder or to the file, splits that are folders,
     lists of images, or lists of those; `names` as a list or by number, or `nc` alone.
@@ -81,6 +86,8 @@ def examine(data_yaml: Path) -> tuple[Dataset, list[Problem]]:
 
 def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     findings = _Findings(data_yaml)
+    if look.is_folder(data_yaml):
+        return _folders(data_yaml, findings)
     data = _load(data_yaml)
     names = _names(data, findings)
     root = _root(data, data_yaml)
@@ -95,6 +102,23 @@ def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     if not findings.problems and not splits:
         findings.add("there are no images: neither train nor val names any", "$", f"the root is {root}")
     return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places))), findings
+
+
+def _folders(root: Path, findings: _Findings) -> tuple[Dataset, _Findings]:
+    """A classification as Ultralytics reads it: train/<class>/, val/<class>/ and test/<class>/, classes by name."""
+    places = {split: next(filter(look.is_folder, (root / name for name in _FOLDERS[split])), None) for split in SPLITS}
+    first = places["train"] or places["val"]
+    if first is None:
+        findings.add("it has neither a train nor a val folder", hint="train/<class>/*.jpg and val/<class>/*.jpg")
+    names = tuple(sorted(folder.name for folder in first.iterdir() if folder.is_dir())) if first else ()
+    splits: dict[str, tuple[Path, ...]] = {}
+    for split, place in places.items():
+        images = sorted(_images_below(place), key=str) if place is not None else []
+        if place is not None and not images and split != "test":
+            findings.add(f"{split} holds no images", hint="the folder holds none of the known kinds")
+        if images:
+            splits[split] = tuple(images)
+    return Dataset(root, root, names, splits, (root,), by_folder=True), findings
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from mcwbuild.contract.phases import Phase, PhaseName
 
 Status = Literal["passed", "failed", "unmeasured"]
 
-MAIN_METRIC = "map50_95"
+MAIN_METRICS = {"classification": "top1"}  # of `model.task`; every other task's is an average precision
+AVERAGE_PRECISION = "map50_95"
+COMPARED = ("map50_95", "map50", "precision", "recall", "f1", "top1", "top5")  # metrics that phases stand beside
 DROPS: dict[str, float] = {"onnx": 0.5, "fp16": 2.0, "int8": 5.0}  # largest relative drop of the main metric, percent
 _COMPARISONS: dict[PhaseName, str] = {"onnx": "comparison_with_pt", "rknn": "comparison_with_onnx"}
 _DECIMALS = 9  # a drop of exactly the limit passes, whatever the last bits of the division are
@@ -40,6 +42,16 @@ class Check:
     name: str
     status: Status
     detail: str = ""
+
+
+def main_metric(task: str) -> str:
+    """The metric that the task's gates are about."""
+    return MAIN_METRICS.get(task, AVERAGE_PRECISION)
+
+
+def main_metric_of(metrics: Mapping[str, Any]) -> str:
+    """The main metric of the task that `accuracy_metrics` were measured for."""
+    return next((name for name in MAIN_METRICS.values() if name in metrics), AVERAGE_PRECISION)
 
 
 def unmeasured(reason: str) -> dict[str, Any]:

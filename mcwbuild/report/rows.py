@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mcwbuild.contract.performance import MAIN_METRIC
+from mcwbuild.contract.performance import main_metric_of
 from mcwbuild.pipeline import Outcome
 from mcwbuild.report.text import size_text
 
-HEADER = ("model", "mAP50-95", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
+HEADER = ("model", "accuracy", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
 RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 
 
@@ -18,12 +18,13 @@ RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 class Row:
     """One model in the table; `None` is "not measured", with the reason in `remark`.
 
-    Units: mAP, precision and recall 0 to 1, drop in percent of the reference, latency in ms (p50), size in bytes.
+    Units: mAP, top-1, precision and recall 0 to 1, drop in percent of the reference, latency in ms, size in bytes.
     """
 
     model: str
     device: str
     map50_95: float | None
+    top1: float | None
     precision: float | None
     recall: float | None
     drop_percent: float | None
@@ -59,14 +60,16 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
     accuracy = part.get("accuracy_metrics", {})
     speed = part.get("inference_performance", {})
     device = part.get("device", {})
+    metric = main_metric_of(accuracy)
     mine = (gate for gate in record["validation"]["gates"] if gate.get("variant") == variant)
-    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] == MAIN_METRIC), {})
+    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] == metric), {})
     simulated = device.get("kind") == "simulator"
     missing = accuracy.get("reason") or ("" if gate.get("status") in (None, "passed") else gate["reason"])
     return Row(
         model=model,
         device=str(device.get("kind", "-")),
-        map50_95=accuracy.get(MAIN_METRIC),
+        map50_95=accuracy.get("map50_95"),
+        top1=accuracy.get("top1"),
         precision=accuracy.get("precision"),
         recall=accuracy.get("recall"),
         drop_percent=gate.get("drop_percent"),
@@ -79,8 +82,15 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
     )
 
 
+def _accuracy(row: Row) -> str:
+    """The main metric with its name: the rows of a table may be of several tasks."""
+    if row.top1 is not None:
+        return f"top-1 {row.top1:.3f}"
+    return "-" if row.map50_95 is None else f"mAP {row.map50_95:.3f}"
+
+
 def cells(row: Row) -> list[str]:
-    """The row's text under `HEADER`; a dash is "not measured"."""
+    """The row's text under `HEADER`; a dash is "not measured", accuracy the main metric of the task."""
 
     def figure(value: float | None) -> str:
         return "-" if value is None else f"{value:.3f}"
@@ -88,7 +98,7 @@ def cells(row: Row) -> list[str]:
     drop = "-" if row.drop_percent is None else f"{row.drop_percent:.2f}"
     return [
         row.model,
-        figure(row.map50_95),
+        _accuracy(row),
         figure(row.precision),
         figure(row.recall),
         drop if row.limit_percent is None else f"{drop} \u2264 {row.limit_percent:g}",

@@ -32,6 +32,7 @@ MAX_FILE = 2 * 2**30  # bytes; the largest Ultralytics checkpoint, with its opti
 MAX_PICKLE = 64 * 2**20  # bytes; the largest one seen has 0.4 MiB
 MAX_MODULES = 20_000  # YOLOv9e has about 1,500
 MAX_DEPTH = 24  # nested modules, or nested plain values
+MAX_TRANSFORMS = 8  # steps, and values of one; a classifier of Ultralytics has four
 MAX_VALUES = 200_000  # plain values in one dictionary; training results have a few thousand
 # What a parser of hostile bytes may stumble over; each of these means that the file is damaged.
 _STUMBLES = (
@@ -63,6 +64,7 @@ class Checkpoint:
     `tensors` is the state dict (`model.0.conv.weight` -> array; float16 stays float16, bfloat16
     becomes float32), `modules` the module tree by dotted path ("" is the model), `stride` in
     pixels, one for each output scale in the model's order, `sha256` of the whole file, `size` in bytes.
+    `transforms` are a classifier's preparations of an image, one after the other, as torchvision calls them.
     """
 
     path: Path
@@ -77,6 +79,7 @@ class Checkpoint:
     metadata: dict[str, Any]
     tensors: dict[str, NDArray[Any]]
     modules: dict[str, Module]
+    transforms: tuple[Module, ...] = ()
 
     @property
     def file(self) -> str:
@@ -168,6 +171,7 @@ def _checkpoint(saved: Any, path: Path, file: str, raw: bytes) -> Checkpoint:
         metadata={key: plain(saved[key]) for key in _METADATA if saved.get(key) is not None},
         tensors=_state_dict(modules, len(raw)),
         modules=outline,
+        transforms=_transforms(model),
     )
 
 
@@ -244,6 +248,23 @@ def _settings(module: Dead) -> dict[str, Any]:
         if not name.startswith("_")
         and (is_plain(value) or (isinstance(value, tuple) and len(value) <= 8 and all(map(is_plain, value))))
     }
+
+
+def _transforms(model: Dead) -> tuple[Module, ...]:
+    """The dead parts of `model.transforms`, a Compose; their short tensors (mean, std) as tuples of numbers."""
+    composed = model.state.get("transforms")
+    parts = composed.state.get("transforms") if isinstance(composed, Dead) else None
+    made: list[Module] = []
+    for part in parts if isinstance(parts, list | tuple) else ():
+        if not isinstance(part, Dead) or len(made) >= MAX_TRANSFORMS:
+            raise Broken("its transforms are none that a classifier has")
+        tensors = {
+            name: tuple(value.array().tolist())
+            for name, value in part.state.items()
+            if isinstance(value, Tensor) and len(value.size) == 1 and value.size[0] <= MAX_TRANSFORMS
+        }
+        made.append(Module(str(part.kind), {**_settings(part), **tensors}))
+    return tuple(made)
 
 
 def _task(model: Dead, kind: str) -> str:

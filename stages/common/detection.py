@@ -101,8 +101,14 @@ def finish(
     Where `iou` is None nothing is suppressed. With more than `max_detections` the best scores stay.
     """
     boxes, scores, classes = candidates
-    if iou is None:
-        kept = np.argsort(-scores, kind="stable")[:max_detections]
-    else:
-        kept = nms(boxes, scores, classes, iou, max_detections)
+    kept = kept_of(boxes, scores, classes, iou, max_detections)
     return Detections(boxes_to_image(boxes[kept], placement, shape), scores[kept], classes[kept])
+
+
+def kept_of(
+    boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float | None, max_detections: int
+) -> np.ndarray:
+    """Indices of the candidates that stay, best score first: all that `nms` keeps, or the best where `iou` is None."""
+    if iou is None:
+        return np.argsort(-scores, kind="stable")[:max_detections]
+    return nms(boxes, scores, classes, iou, max_detections)

@@ -11,19 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mcwbuild.contract.errors import Problem
-from mcwbuild.contract.performance import Check
+from mcwbuild.contract.performance import Check, main_metric_of
 from stages.common import images as pictures
-from stages.common import metrics
-from stages.common.detection import Detections, finish, suppression
+from stages.common import tasks
+from stages.common.detection import suppression
 from stages.common.ground_truth import Labels, data_error
+from stages.common.tasks import Task
 from stages.common.timing import Timer
 
 Outputs: TypeAlias = "Sequence[NDArray[np.float32]]"
-Candidates: TypeAlias = "tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]"
+Candidates: TypeAlias = "tuple[Any, ...]"  # what the family's decoder gives and the task's `finish` takes
 Decode: TypeAlias = Callable[[Outputs, float], Candidates]
 Picture: TypeAlias = "Path | NDArray[np.uint8]"  # a file, or an image [H, W, 3] in blue-green-red
 
-EVALUATION_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
 WARMUP_RUNS = 3  # the first runs allocate memory and choose kernels
 
 
@@ -61,11 +61,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured: two blocks of a performance record, the detections, and images with broken outputs."""
+    """What was measured: two blocks of a performance record, the results, and images with broken outputs."""
 
     metrics: dict[str, Any]
     inference: dict[str, Any]
-    detections: tuple[Detections, ...]
+    results: tuple[Any, ...]
     not_finite: tuple[str, ...]
 
 
@@ -78,14 +78,15 @@ def evaluate(
     settings: Settings,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Run `runner` over the images, one at a time, and judge its detections by the labels.
+    """Run `runner` over the images, one at a time, and judge what it finds, as the contract's task does, by the labels.
 
-    Accuracy is judged on the detections above `EVALUATION_CONFIDENCE`. The time of `post` is that of the deployed
+    Accuracy is judged on the candidates above the task's own confidence. The time of `post` is that of the deployed
     confidence; `pre` begins with the decoded image. Detections are in the images' own pixels and clipped to the
     image, as Ultralytics' `predict` gives them; its `val` judges them unclipped in the padded input, which costs
     objects at the edge (examples/shapes: 0.721 where `predict` and this evaluator have 0.766).
     Raises InputError naming every image that cannot be decoded.
     """
+    task = tasks.of(contract)
     timer, found, truth, problems, broken = Timer(), [], [], [], []
     warm = False
     for number, picture in enumerate(images):
@@ -97,13 +98,13 @@ def evaluate(
         if not warm:
             warm_up(runner, pictures.prepare(image, contract)[0], settings.warmup)
             warm = True
-        outputs, placement = _timed(runner, decode, image, contract, settings, timer)
+        outputs, placement = _timed(runner, decode, task, image, contract, settings, timer)
         if not all(_all_finite(output) for output in outputs):
             broken.append(picture.name if isinstance(picture, Path) else f"generated image {number}")
-        candidates = decode(outputs, EVALUATION_CONFIDENCE)
-        found.append(_finite(finish(candidates, placement, shape, settings.iou, settings.max_detections)))
+        candidates = decode(outputs, task.confidence)
+        found.append(task.sound(task.finish(candidates, placement, shape, settings.iou, settings.max_detections)))
         if labels is not None:
-            truth.append((labels[number].in_pixels(shape), labels[number].classes))
+            truth.append(task.truth(labels[number], shape))
         if on_progress is not None:
             on_progress(number + 1, len(images))
     if problems:
@@ -111,7 +112,7 @@ def evaluate(
     accuracy = (
         {"status": "unmeasured", "reason": "The images have no labels."}
         if labels is None
-        else metrics.measure(found, truth, contract["classes"]["names"], settings.confidence)
+        else task.measure(found, truth, contract["classes"]["names"], settings.confidence)
     )
     return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken))
 
@@ -125,6 +126,7 @@ def warm_up(runner: Runner, prepared: NDArray[np.uint8], runs: int) -> None:
 def _timed(
     runner: Runner,
     decode: Decode,
+    task: Task,
     image: NDArray[np.uint8],
     contract: Mapping[str, Any],
     settings: Settings,
@@ -138,7 +140,7 @@ def _timed(
         outputs = runner.run(feed)
     with timer.part("post"):
         candidates = decode(outputs, settings.confidence)
-        finish(candidates, placement, (image.shape[0], image.shape[1]), settings.iou, settings.max_detections)
+        task.finish(candidates, placement, (image.shape[0], image.shape[1]), settings.iou, settings.max_detections)
     return outputs, placement
 
 
@@ -146,12 +148,6 @@ def _all_finite(values: NDArray[np.float32]) -> bool:
     """Whether every value is finite: where their sum is, they are; a sum may overflow by itself."""
     with np.errstate(over="ignore", invalid="ignore"):
         return bool(np.isfinite(values.sum())) or bool(np.isfinite(values).all())
-
-
-def _finite(found: Detections) -> Detections:
-    """Without detections whose box is not finite: they are counted as broken outputs, not judged."""
-    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
-    return found if kept.all() else Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
 
 
 def _inference(timer: Timer, settings: Settings) -> dict[str, Any]:
@@ -171,17 +167,18 @@ def _inference(timer: Timer, settings: Settings) -> dict[str, Any]:
 
 def summary(found: Evaluation) -> str:
     """The result in a few words, for people."""
-    accuracy = found.metrics.get("map50_95")
+    name = main_metric_of(found.metrics)
+    accuracy = found.metrics.get(name)
     speed = f"{found.inference['latency_ms']['inference']['p50']:.1f} ms an image"
-    return speed if accuracy is None else f"map50_95 {accuracy:.4f}, {speed}"
+    return speed if accuracy is None else f"{name} {accuracy:.4f}, {speed}"
 
 
-def test_configuration(size: Sequence[int], settings: Settings) -> dict[str, Any]:
+def test_configuration(contract: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
     """`test_configuration` of a performance record, less the dataset."""
     limits = {"iou": settings.iou, "max_detections": settings.max_detections}
     return {
-        "input_size": list(size),
-        "evaluation": {"confidence": EVALUATION_CONFIDENCE, **limits},
+        "input_size": list(contract["input"]["size"]),
+        "evaluation": {"confidence": tasks.of(contract).confidence, **limits},
         "deployed": {"confidence": settings.confidence, **limits},
         "batch": 1,
         "threads": settings.threads,

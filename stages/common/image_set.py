@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from mcwbuild.contract import dataset
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from stages.common.evaluate import Picture, prepared_images
-from stages.common.ground_truth import Labels, check_image, data_error, read_labels
+from stages.common.ground_truth import Labels, check_image, data_error
+from stages.common.labels import labels_of
 
 COMPARED_IMAGES = 16  # for tensors side by side: the figures settle after a few
 _SPLITS = ("val", "test")
@@ -66,6 +67,7 @@ def open_images(data: Path | None, listing: Path | None, contract: Mapping[str, 
 
 def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
     found = dataset.read(data)
+    _match_task(found, contract["model"]["task"])
     match_names(found, contract["classes"]["names"])
     split = next((name for name in _SPLITS if name in found.splits), None)
     if split is None:
@@ -77,7 +79,7 @@ def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
             problems=[Problem("there is no val split", str(data))],
         )
     images = found.splits[split]
-    labels = read_labels(images, len(found.names))
+    labels = labels_of(images, contract)
     return ImageSet("dataset", images, labels, _record(data, split, images, found.root, labelled=True), "")
 
 
@@ -97,6 +99,22 @@ def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *
         "labels": labelled,
         "sha256": dataset.fingerprint(images, root),
     }
+
+
+def _match_task(found: dataset.Dataset, task: str) -> None:
+    """Raise InputError where a classifier gets a data.yaml, or another network folders of classes."""
+    if found.by_folder == (task == "classification"):
+        return
+    holds = "folders of classes" if found.by_folder else "a data.yaml with label files"
+    wanted = "the folder with train/<class>/ and val/<class>/" if task == "classification" else "the data.yaml"
+    message = f"the model's task is {task}, and this is {holds}"
+    raise InputError(
+        f"{found.file} is not a dataset for this model.",
+        f"{message[0].upper()}{message[1:]}.",
+        f"Give {wanted} that it was trained with.",
+        kind="dataset",
+        problems=[Problem(message, str(found.file))],
+    )
 
 
 def match_names(found: dataset.Dataset, names: Sequence[str]) -> None:

@@ -5,7 +5,6 @@ The generated board script is made of this file too: Python 3.8, numpy and OpenC
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+from stages.common.antialias import antialiased
 
 _COLOURS = {
     "RGB": cv2.COLOR_BGR2RGB,
@@ -81,9 +82,10 @@ def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
     if method == "direct":
         return Placement(width / columns, height / rows, 0, 0, width, height)
     if method == "center_crop":
-        scale = max(height / rows, width / columns)
-        wide, high = max(math.ceil(columns * scale), width), max(math.ceil(rows * scale), height)
-        return Placement(scale, scale, -((wide - width) // 2), -((high - height) // 2), wide, high)
+        # torchvision's Resize of the shorter side, which cuts fractions off, and its CenterCrop, which rounds to even.
+        wide, high = max(width, height * columns // rows), max(height, width * rows // columns)
+        left, top = round((wide - width) / 2), round((high - height) / 2)
+        return Placement(wide / columns, high / rows, -left, -top, wide, high)
     if method not in ("letterbox", "resize_pad"):
         raise ValueError(f"preprocessing.resize.method is {method!r}")
     padding = contract["preprocessing"]["padding"]
@@ -94,7 +96,8 @@ def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
     share = _SIDES[padding["position"]]
     shift = _HALF_DOWN if share == 0.5 else 0.0
     left, top = round((width - wide) * share - shift), round((height - high) * share - shift)
-    return Placement(scale, scale, left, top, wide, high)
+    # Of each side what it really became: a side of 112 pixels that is scaled by 8/9 has 100, which is not 112 * 8/9.
+    return Placement(wide / columns, high / rows, left, top, wide, high)
 
 
 def prepare(image: np.ndarray, contract: Mapping[str, Any]) -> tuple[np.ndarray, Placement]:
@@ -106,18 +109,27 @@ def prepare(image: np.ndarray, contract: Mapping[str, Any]) -> tuple[np.ndarray,
     if colours is not None:
         image = cv2.cvtColor(image, colours)
     placement = place(image.shape[:2], contract)
-    if (placement.height, placement.width) != image.shape[:2]:
-        image = cv2.resize(image, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
     height, width = contract["input"]["size"]
-    if placement.width > width or placement.height > height:
-        image = image[-placement.top : -placement.top + height, -placement.left : -placement.left + width]
-    elif (placement.height, placement.width) != (height, width):
+    image = _scaled(image, placement, (height, width), contract["preprocessing"]["resize"])
+    if image.shape[:2] != (height, width):
         right, bottom = width - placement.width - placement.left, height - placement.height - placement.top
         color = [int(part) for part in contract["preprocessing"]["padding"]["color"]]
         image = cv2.copyMakeBorder(
             image, placement.top, bottom, placement.left, right, cv2.BORDER_CONSTANT, value=color
         )
     return np.ascontiguousarray(image.reshape(height, width, -1)), placement
+
+
+def _scaled(image: np.ndarray, placement: Placement, size: tuple[int, int], resize: Mapping[str, Any]) -> np.ndarray:
+    """The image as large as `placement` says, and of it what lies in the input of `size` [H, W]."""
+    top, left = max(-placement.top, 0), max(-placement.left, 0)
+    high, wide = min(placement.height, size[0]), min(placement.width, size[1])
+    if resize.get("interpolation", "linear") == "antialias":
+        planes = image.reshape(image.shape[0], image.shape[1], -1)
+        return antialiased(planes, (placement.height, placement.width), (top, left, high, wide))
+    if (placement.height, placement.width) != image.shape[:2]:
+        image = cv2.resize(image, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
+    return image[top : top + high, left : left + wide]
 
 
 def normalise(prepared: np.ndarray, contract: Mapping[str, Any]) -> np.ndarray:

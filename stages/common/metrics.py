@@ -6,7 +6,7 @@ Average precision is the library's; precision and recall need the matches at one
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from stages.common.detection import Detections
 
 Floats = NDArray[np.floating[Any]]
+Overlap = Callable[[int], Floats]  # of an image's number: how far its n results and m objects are the same, [n, m]
+NO_OBJECTS = {"status": "unmeasured", "reason": "The images have no labelled objects."}
 MATCH_IOU = 0.5  # for precision, recall and F1
 _GRID = np.arange(1000) / 1000  # confidences that are tried for the best F1, Ultralytics' spacing
 _DIGITS = 6
@@ -33,14 +35,40 @@ def measure(
     at the one confidence where the mean F1 is best; a class of which nothing is detected there counts as 0.
     Raises ValueError where a score or a box is not finite: AP would be meaningless, and comes out as 1.
     """
-    instances = np.bincount(np.concatenate([c for _, c in truth] + [np.zeros(0, np.int64)]), minlength=len(names))
-    if not instances.any():
-        return {"status": "unmeasured", "reason": "The images have no labelled objects."}
-    if not all(np.isfinite(d.scores).all() and np.isfinite(d.boxes).all() for d in found):
-        raise ValueError("a detection's score or box is not finite")
-    present = np.flatnonzero(instances)
+    classes = [labels for _, labels in truth]
+    if not any(map(len, classes)):
+        return NO_OBJECTS
+    require_finite(found)
+
+    def overlap(image: int) -> Floats:
+        return box_iou(found[image].boxes.astype(np.float64), truth[image][0])
+
     precisions = average_precision(found, truth, len(names))
-    ranked = _ranked(found, truth, len(names))
+    return summed_up(classes, precisions, ranked(found, classes, overlap, len(names)), names, confidence)
+
+
+def box_summary(precisions: Floats) -> dict[str, Any]:
+    """`boxes` of the metrics of tasks that find more than boxes, from the average precisions [10, classes]."""
+    present = precisions[0] >= 0
+    return {"map50_95": _rounded(precisions[:, present].mean()), "map50": _rounded(precisions[0, present].mean())}
+
+
+def require_finite(found: Sequence[Any]) -> None:
+    """Raise ValueError where a score or a box is not finite."""
+    if not all(np.isfinite(one.scores).all() and np.isfinite(one.boxes).all() for one in found):
+        raise ValueError("a detection's score or box is not finite")
+
+
+def summed_up(
+    classes: Sequence[NDArray[np.int64]],
+    precisions: Floats,
+    ranked: Sequence[tuple[Floats, Floats]],
+    names: Sequence[str],
+    confidence: float,
+) -> dict[str, Any]:
+    """`accuracy_metrics` from the average precisions [10, classes], what `ranked` gives, and the objects' classes."""
+    instances = np.bincount(np.concatenate(classes), minlength=len(names))
+    present = np.flatnonzero(instances)
     grid = _ratios(ranked, instances, _GRID)
     best = int(grid[:, present, :][2].mean(axis=0).argmax())
     deployed = _ratios(ranked, instances, np.array([confidence]))
@@ -59,23 +87,36 @@ def measure(
 def average_precision(
     found: Sequence[Detections], truth: Sequence[tuple[Floats, NDArray[np.int64]]], num_classes: int
 ) -> Floats:
-    """COCO AP [10, num_classes] at IoU 0.50, 0.55 ... 0.95; -1 for a class without objects.
+    """COCO AP [10, num_classes] at IoU 0.50, 0.55 ... 0.95; -1 for a class without objects."""
+    results = [row for number, one in enumerate(found, 1) for row in _rows(number, one.boxes, one.classes, one.scores)]
+    objects = [row for number, (boxes, classes) in enumerate(truth, 1) for row in _rows(number, boxes, classes)]
+    images = [{"id": number} for number in range(1, len(truth) + 1)]
+    return coco_precision(images, objects, results, num_classes, "bbox")
 
-    101-point interpolation, all box sizes, every detection that is given (no limit of 100 per image).
+
+def coco_precision(
+    images: Sequence[Mapping[str, Any]],
+    objects: Sequence[Mapping[str, Any]],
+    results: Sequence[Mapping[str, Any]],
+    num_classes: int,
+    kind: Literal["bbox", "segm", "keypoints"],
+    sigmas: Floats | None = None,
+) -> Floats:
+    """COCO AP [10, num_classes] of annotations in COCO's form; -1 for a class without objects.
+
+    101-point interpolation, all sizes, every result that is given (no limit of 100 per image). `sigmas` are those of
+    keypoints.
     """
     from faster_coco_eval import COCO, COCOeval_faster
 
-    thresholds = 10
-    objects = np.bincount(np.concatenate([c for _, c in truth] + [np.zeros(0, np.int64)]), minlength=num_classes)
-    nothing = np.where(np.tile(objects, (thresholds, 1)) > 0, 0.0, -1.0)
-    results = [row for number, one in enumerate(found, 1) for row in _rows(number, one.boxes, one.classes, one.scores)]
-    if not results or not objects.any():
-        return nothing  # the library wants at least one of each
-    wanted = [row for number, (boxes, classes) in enumerate(truth, 1) for row in _rows(number, boxes, classes)]
-    sides = (_indexed(COCO(), rows, len(truth), num_classes) for rows in (wanted, results))
-    judge = COCOeval_faster(*sides, "bbox")
-    judge.params.maxDets = [max(len(one.scores) for one in found)]
+    counts = np.bincount([one["category_id"] for one in objects], minlength=num_classes)
+    if not results or not counts.any():
+        return np.where(np.tile(counts, (10, 1)) > 0, 0.0, -1.0)  # the library wants at least one of each
+    judge = COCOeval_faster(*(_indexed(COCO(), rows, images, num_classes) for rows in (objects, results)), kind)
+    judge.params.maxDets = [int(np.bincount([one["image_id"] for one in results]).max())]
     judge.params.areaRng, judge.params.areaRngLbl = [[0.0, math.inf]], ["all"]
+    if sigmas is not None:
+        judge.params.kpt_oks_sigmas = sigmas
     judge.evaluate()
     judge.accumulate()
     precision: Floats = judge.eval["precision"][:, :, :, 0, 0]  # [IoU, recall, class]
@@ -83,10 +124,12 @@ def average_precision(
     return average
 
 
-def _indexed(library: Any, rows: list[dict[str, Any]], images: int, num_classes: int) -> Any:
+def _indexed(
+    library: Any, rows: Sequence[Mapping[str, Any]], images: Sequence[Mapping[str, Any]], num_classes: int
+) -> Any:
     """The library's empty `COCO`, filled with one side's annotations; its own `loadRes` would copy each of them."""
     library.dataset = {
-        "images": [{"id": number} for number in range(1, images + 1)],
+        "images": list(images),
         "categories": [{"id": k} for k in range(num_classes)],
         "annotations": [{**row, "id": number, "iscrowd": 0} for number, row in enumerate(rows, 1)],
     }
@@ -108,35 +151,43 @@ def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], scores: Floats 
     return rows
 
 
-def matched(
-    boxes: Floats, truth: Floats, iou: float, alike: NDArray[np.bool_] | Literal[True] = True
-) -> NDArray[np.bool_]:
-    """Which of the boxes [n, 4], best first, hit an object [m, 4] of their class that no better one had hit.
+def matched(overlap: Floats, iou: float) -> NDArray[np.bool_]:
+    """Which of n results, best first, hit one of m objects that no better one had hit.
 
-    COCO's rule: each box takes the object that it overlaps most among those that are free, from `iou` upwards.
-    `alike` [n, m] tells which are of one class.
+    `overlap` [n, m] says how far they are the same, below 0 where they are of two classes. COCO's rule: each result
+    takes the object that it overlaps most among those that are free, from `iou` upwards.
     """
-    hits = np.zeros(len(boxes), np.bool_)
+    hits = np.zeros(len(overlap), np.bool_)
+    free = overlap.copy()
+    for index in np.flatnonzero((overlap >= iou).any(axis=1)):
+        target = free[index].argmax()
+        if free[index, target] >= iou:
+            hits[index] = True
+            free[:, target] = -1.0
+    return hits
+
+
+def box_iou(boxes: Floats, truth: Floats) -> Floats:
+    """[n, m] intersection over union of boxes x1 y1 x2 y2 [n, 4] and [m, 4]; 0 where both are empty."""
     low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
     shared = np.maximum(high - low, 0).prod(axis=2)
     areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, truth)]
     union = areas[0][:, None] + areas[1] - shared
-    overlap = np.where(alike, np.divide(shared, union, out=np.zeros_like(shared), where=union > 0), -1.0)
-    for index in np.flatnonzero((overlap >= iou).any(axis=1)):
-        target = overlap[index].argmax()
-        if overlap[index, target] >= iou:
-            hits[index] = True
-            overlap[:, target] = -1.0
-    return hits
+    found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    return found
 
 
-def _ranked(
-    found: Sequence[Detections], truth: Sequence[tuple[Floats, NDArray[np.int64]]], num_classes: int
+def ranked(
+    found: Sequence[Any],
+    classes: Sequence[NDArray[np.int64]],
+    overlap: Overlap,
+    num_classes: int,
+    iou: float = MATCH_IOU,
 ) -> list[tuple[Floats, Floats]]:
-    """For each class the scores, ascending: of all its detections, and of those that hit."""
+    """For each class the scores, ascending: of all its results, and of those that hit; `classes` are the objects'."""
     rows = [np.zeros((0, 3))]
-    for one, (boxes, classes) in zip(found, truth, strict=True):
-        hits = matched(one.boxes.astype(np.float64), boxes, MATCH_IOU, one.classes[:, None] == classes)
+    for image, (one, objects) in enumerate(zip(found, classes, strict=True)):
+        hits = matched(np.where(one.classes[:, None] == objects, overlap(image), -1.0), iou)
         rows.append(np.column_stack([one.classes, one.scores, hits]).astype(np.float64))
     table = np.concatenate(rows)
     table = table[np.lexsort((table[:, 1], table[:, 0]))]

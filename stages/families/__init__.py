@@ -7,12 +7,12 @@ from typing import Any
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
+from stages.families import yolo
 from stages.families.family import Family
-from stages.families.yolo import FAMILY as YOLO
 
 __all__ = ["FAMILIES", "Family", "family_of", "recognise"]
 
-FAMILIES: tuple[Family, ...] = (YOLO,)
+FAMILIES: tuple[Family, ...] = yolo.FAMILIES
 
 
 def recognise(checkpoint: Checkpoint) -> Family:

@@ -15,24 +15,27 @@ if TYPE_CHECKING:
     import torch
 
 Boxes = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[Any]]
+Candidates = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Family:
     """One model family. `heads` are the values of `head["family"]` that its `decode` understands.
 
+    task:      the `model.task` of its models; `stages.common.tasks` has what follows from it.
     recognise: raises InputError, naming what it is, where the checkpoint is the family's but not supported;
                returns False where it is not the family's.
     describe:  (checkpoint, name, imgsz) -> a whole `training_source` document.
     build:     the network, float32, in eval mode, on the CPU.
     cut:       the network whose forward returns the raw head outputs, and the head as data.
-    decode:    (outputs, head, confidence) -> boxes, scores, classes.
+    decode:    (outputs, head, confidence) -> the candidates that the task's `finish` takes; of each task's, the
+               second part are the scores.
     """
 
-    name: str
+    task: str
     heads: frozenset[str]
     recognise: Callable[[Checkpoint], bool]
     describe: Callable[..., dict[str, Any]]
     build: Callable[[Checkpoint], torch.nn.Module]
     cut: Callable[[torch.nn.Module], tuple[torch.nn.Module, dict[str, Any]]]
-    decode: Callable[[Sequence[NDArray[np.float32]], Mapping[str, Any], float], Boxes]
+    decode: Callable[[Sequence[NDArray[np.float32]], Mapping[str, Any], float], Candidates]

@@ -7,8 +7,7 @@ from pathlib import Path
 
 from stages.common import checkpoint as checkpoints
 from stages.common.checkpoint import Checkpoint
-from stages.families import Family, recognise
-from stages.families.yolo import FAMILY as YOLO
+from stages.families import FAMILIES, Family, recognise
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +21,7 @@ def open_checkpoint(args: argparse.Namespace) -> tuple[Checkpoint, Family]:
     if args.trust_checkpoint or args.model_code is not None:
         from stages.families.yolo.trusted import open_trusted  # loads torch
 
-        return open_trusted(args.pt, args.model_code, YOLO)
+        return open_trusted(args.pt, args.model_code, FAMILIES)
     return read_inertly(args.pt)
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 from mcwbuild.contract import inherit, performance
-from mcwbuild.contract.performance import DROPS, MAIN_METRIC, Gate
+from mcwbuild.contract.performance import COMPARED, DROPS, Gate, main_metric
 from mcwbuild.contract.phases import PT
 from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
 
 GIVEN = "the given ONNX"  # the reference's name where there is no pt phase
-METRICS = ("map50_95", "map50", "precision", "recall", "f1")
 
 
 def baseline(request: Request, made: Made) -> tuple[dict[str, Any], str]:
@@ -54,7 +53,7 @@ def comparison(request: Request, made: Made) -> dict[str, Any]:
     """`comparison_with_pt` of the performance record."""
     before, reason = baseline(request, made)
     now = made.evaluation.metrics
-    metrics = {key: _beside(before[key], now[key]) for key in METRICS if before.get(key) is not None and key in now}
+    metrics = {key: _beside(before[key], now[key]) for key in COMPARED if before.get(key) is not None and key in now}
     return {
         "reference": {"file": _reference(request), "sha256": request.origin.sha256},
         "metrics": metrics or None,
@@ -78,6 +77,7 @@ def _beside(previous: float, current: float) -> dict[str, float | None]:
 def drop_gate(request: Request, made: Made) -> Gate:
     """The gate on the main metric: passed, failed, or unmeasured with the reason."""
     before, reason = baseline(request, made)
-    now = made.evaluation.metrics.get(MAIN_METRIC)
+    metric = main_metric(request.contract["model"]["task"])
+    now = made.evaluation.metrics.get(metric)
     name = GIVEN if isinstance(request.origin, Given) else PT.name
-    return performance.gate(MAIN_METRIC, name, before.get(MAIN_METRIC), now, DROPS["onnx"], reason=reason)
+    return performance.gate(metric, name, before.get(metric), now, DROPS["onnx"], reason=reason)

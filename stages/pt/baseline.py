@@ -44,7 +44,7 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
             inherit.contract_sha256(request.source),
             {"file": PT.source, "sha256": disk.sha256_of(bench.out / PT.source)},
         ),
-        test_configuration={**images.configuration, **test_configuration(size, settings)},
+        test_configuration={**images.configuration, **test_configuration(contract, settings)},
         device=runner.device,
         accuracy_metrics=found.metrics,
         inference_performance=found.inference,

@@ -113,7 +113,7 @@ def _job(request: TrainRequest, survey: Survey, bench: Bench, key: str, state: S
 
     if request.stock is not None:
         stock, weights = request.stock, None
-        architecture, task = stock_yaml(stock.architecture, stock.size, stock.name), stock.task
+        architecture, task = stock_yaml(stock.architecture, stock.task, stock.size, stock.name), stock.task
     else:
         assert request.weights is not None
         checkpoint, family = request.weights

@@ -1,4 +1,4 @@
-"""The constant part of `npu_inference.py`: detection on the board with rknn-toolkit-lite2.
+"""The constant part of `npu_inference.py`: inference on the board with rknn-toolkit-lite2.
 
 Used here only as text: `script.py` puts it behind the decoder and the image handling that the evaluator
 uses too, and adds one string with the model's data. Python 3.8, numpy and OpenCV only.
@@ -19,20 +19,20 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from stages.common.detection import Detections, finish, suppression
+from stages.common.detection import suppression
 from stages.common.images import prepare, read
-from stages.families.yolo.decode import decode
 from stages.rknn.npu import COMPATIBLE, DONE, INPUT, Stop, check_chip, check_model, infer, open_runtime
+from stages.rknn.show import View, printable
 
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 WARMUP_RUNS = 1  # the first run includes the weights' upload
 
 
 class Result(NamedTuple):
-    """One image's detections, in its own pixels, and the three parts' times in milliseconds."""
+    """What was found in one image, as entries, and the three parts' times in milliseconds."""
 
     image: Path
-    detections: Detections
+    entries: list[dict[str, Any]]
     milliseconds: tuple[float, float, float]
 
 
@@ -48,8 +48,8 @@ def choose_model(given: str | None, data: Mapping[str, Any], folder: Path) -> Pa
     raise Stop(INPUT, f"No {names} lies beside this program. Copy it there or give --model.")
 
 
-def detect(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Namespace) -> Result:
-    """Find the objects in one image."""
+def look(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Namespace, view: View) -> Result:
+    """What the network finds in one image."""
     try:
         image = read(path)
     except (OSError, ValueError) as error:
@@ -60,56 +60,30 @@ def detect(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Nam
     outputs = infer(runtime, prepared, data)
     inferred = time.perf_counter()
     shape = image.shape[0], image.shape[1]
-    candidates = decode(outputs, data["head"], args.conf)
+    candidates = view.decode(outputs, data["head"], args.conf)
     iou = suppression(data["head"], args.iou)
-    found = finish(candidates, placement, shape, iou, args.max_detections)
+    found = view.finish(candidates, placement, shape, iou, args.max_detections)
     end = time.perf_counter()
     times = (ready - start) * 1e3, (inferred - ready) * 1e3, (end - inferred) * 1e3
+    names = data["contract"]["classes"]["names"]
     if args.out:
-        draw(image, found, data["contract"]["classes"]["names"], Path(args.out) / path.name)
-    return Result(path, found, times)
+        view.draw(image, found, names)
+        store(image, Path(args.out) / path.name)
+    return Result(path, view.entries(found, names), times)
 
 
-def draw(image: np.ndarray, found: Detections, names: Sequence[str], target: Path) -> None:
-    """Write the image with its boxes, class names and scores."""
-    for index, kind in enumerate(found.classes):
-        left, top, right, bottom = (round(float(value)) for value in found.boxes[index])
-        cv2.rectangle(image, (left, top), (right, bottom), (0, 255, 0), 2)
-        label = f"{printable(names[int(kind)])} {found.scores[index]:.2f}"
-        cv2.putText(image, label, (left, max(top - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 255, 0), 1)
+def store(image: np.ndarray, target: Path) -> None:
+    """Write the image that was drawn into."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(target), image):
         raise Stop(INPUT, f"{target} cannot be written. Give --out another folder.")
 
 
-def printable(text: str) -> str:
-    """The text with what could move a terminal's cursor written as escapes."""
-    return "".join(part if part.isprintable() else part.encode("unicode_escape").decode("ascii") for part in text)
-
-
-def as_data(result: Result, names: Sequence[str]) -> Mapping[str, Any]:
-    """The result as JSON data."""
-    found = result.detections
-    return {
-        "image": str(result.image),
-        "detections": [
-            {
-                "class": int(kind),
-                "name": names[int(kind)],
-                "score": float(found.scores[index]),
-                "box": [float(value) for value in found.boxes[index]],
-            }
-            for index, kind in enumerate(found.classes)
-        ],
-    }
-
-
-def as_lines(result: Result, names: Sequence[str]) -> str:
-    """The result for people: one line an object."""
-    lines = [f"{printable(str(result.image))}: {len(result.detections.scores)} found"]
-    for entry in as_data(result, names)["detections"]:
-        box = " ".join(f"{value:.0f}" for value in entry["box"])
-        lines.append(f"  {printable(entry['name']):<20} {entry['score']:.3f}  {box}")
+def as_lines(result: Result, view: View) -> str:
+    """The result for people: one line a thing found."""
+    lines = [f"{printable(str(result.image))}: {len(result.entries)} found"]
+    for entry in result.entries:
+        lines.append(f"  {printable(entry['name']):<20} {entry['score']:.3f}  {view.text(entry)}".rstrip())
     return "\n".join(lines)
 
 
@@ -147,7 +121,7 @@ def fraction(text: str) -> float:
 def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Namespace:
     """The command line."""
     post = data["postprocessing"]
-    parser = argparse.ArgumentParser(description="Object detection on the NPU of a Rockchip board.")
+    parser = argparse.ArgumentParser(description="Inference on the NPU of a Rockchip board.")
     parser.add_argument("images", nargs="+", metavar="IMAGE|FOLDER")
     parser.add_argument("--model", help="the .rknn file; without it the one beside this program")
     parser.add_argument("--conf", type=fraction, default=post["confidence"], help="default %(default)s")
@@ -156,14 +130,13 @@ def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Names
     )
     parser.add_argument("--max-detections", type=int, default=post["max_detections"], help="default %(default)s")
     parser.add_argument("--core", default="auto", choices=("auto", "0", "1", "2", "0_1", "0_1_2"), help="NPU cores")
-    parser.add_argument("--out", help="folder for the images with boxes drawn")
+    parser.add_argument("--out", help="folder for the images with what was found drawn in")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser.parse_args(argv)
 
 
-def work(args: argparse.Namespace, data: Mapping[str, Any], folder: Path, compatible: Path) -> int:
+def work(args: argparse.Namespace, data: Mapping[str, Any], view: View, folder: Path, compatible: Path) -> int:
     """Everything between the command line and the exit code."""
-    names = data["contract"]["classes"]["names"]
     images = list_images(args.images)
     model = choose_model(args.model, data, folder)
     check_model(model, data)
@@ -174,7 +147,7 @@ def work(args: argparse.Namespace, data: Mapping[str, Any], folder: Path, compat
     try:
         for path in images:
             try:
-                results.append(detect(runtime, path, data, args))
+                results.append(look(runtime, path, data, args, view))
             except Stop as stop:
                 if stop.code != INPUT:
                     raise
@@ -182,11 +155,11 @@ def work(args: argparse.Namespace, data: Mapping[str, Any], folder: Path, compat
                 sys.stderr.write(f"error: {stop}\n")
                 continue
             if not args.json:
-                sys.stdout.write(as_lines(results[-1], names) + "\n")
+                sys.stdout.write(as_lines(results[-1], view) + "\n")
     finally:
         runtime.release()
     if args.json:
-        found = [as_data(result, names) for result in results]
+        found = [{"image": str(result.image), view.name: result.entries} for result in results]
         document = {"model": model.name, "images": found, "errors": unread, "latency": latency(results)}
         sys.stdout.write(json.dumps(document, indent=2) + "\n")
     elif latency(results)["runs"]:
@@ -195,14 +168,14 @@ def work(args: argparse.Namespace, data: Mapping[str, Any], folder: Path, compat
     return INPUT if unread else DONE
 
 
-def main(data: Mapping[str, Any], argv: Sequence[str] | None = None, compatible: Path = COMPATIBLE) -> int:
+def main(data: Mapping[str, Any], view: View, argv: Sequence[str] | None = None, compatible: Path = COMPATIBLE) -> int:
     """Run and return the exit code: 0 done, 2 input, 4 runtime, 5 board or package missing, 6 refused."""
     args = parse(argv, data)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # boards often run in the C locale, which has ASCII only
             stream.reconfigure(errors="backslashreplace")
     try:
-        return work(args, data, Path(__file__).resolve().parent, compatible)
+        return work(args, data, view, Path(__file__).resolve().parent, compatible)
     except Stop as stop:
         sys.stderr.write(f"error: {stop}\n")
         return stop.code

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import agreement, evaluate, ground_truth, image_set
+from stages.common import agreement, evaluate, image_set, tasks
+from stages.common.labels import labels_of
 from stages.families import family_of
 from stages.rknn.job import Job
 from stages.rknn.reference import OnnxRunner
@@ -23,8 +24,8 @@ Pair = tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]
 class Comparison:
     """Each output's agreement with ONNX Runtime, over so many images.
 
-    `reference` counts ONNX Runtime's candidates at the deployed confidence, `build` those of the build at the
-    evaluator's, far lower one: where the first finds objects and the second nothing, its scores are dead.
+    `reference` counts ONNX Runtime's candidates at the deployed confidence, `build` those of the build at a far lower
+    one: where the first finds objects and the second nothing, its scores are dead.
     """
 
     outputs: list[dict[str, Any]]
@@ -45,9 +46,7 @@ def accuracy(
 ) -> evaluate.Evaluation:
     """The evaluator's verdict over the images. Raises InputError for images or labels that cannot be read."""
     decode = family_of(job.head).decode
-    labels = None
-    if job.labelled:
-        labels = ground_truth.read_labels([Path(image) for image in job.images], job.contract["classes"]["num_classes"])
+    labels = labels_of([Path(image) for image in job.images], job.contract) if job.labelled else None
     return evaluate.evaluate(
         runner,
         lambda outputs, confidence: decode(outputs, job.head, confidence),
@@ -61,7 +60,7 @@ def accuracy(
 
 def compare(runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress) -> Comparison:
     """Run ONNX Runtime and the build side by side over a few of the images, evenly spread."""
-    decode = family_of(job.head).decode
+    decode, silent = family_of(job.head).decode, tasks.of(job.contract).silent(job.head)
     names = list(job.head["outputs"])
     reference = OnnxRunner(Path(job.model), job.contract, names, job.threads)
     places = image_set.spread(len(images), image_set.COMPARED_IMAGES)
@@ -72,7 +71,7 @@ def compare(runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], o
         for done, prepared in enumerate(chosen, 1):
             expected, built = (each.run(each.feed(prepared)) for each in (reference, runner))
             found[0] += len(decode(expected, job.head, job.confidence)[1])
-            found[1] += len(decode(built, job.head, evaluate.EVALUATION_CONFIDENCE)[1])
+            found[1] += len(decode(built, job.head, silent)[1])
             yield expected, built
             on_progress(done, len(places))
 

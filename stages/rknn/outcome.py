@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcwbuild.contract import performance
-from mcwbuild.contract.performance import DROPS, MAIN_METRIC, Check, Gate
+from mcwbuild.contract.performance import COMPARED, DROPS, Check, Gate, main_metric
 from stages.rknn.build import Built
 from stages.rknn.readback import Artefact
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
 
-_COMPARED = ("map50_95", "map50", "precision", "recall", "f1")
 _ESTIMATE = (
     "From the compiler's table, not measured. The cycles are a lower bound: only convolution-like layers carry any; "
     "two published models took 1.6 and 2.2 times as long on an rk3588 at 1 GHz."
@@ -72,7 +71,11 @@ def comparison(outcome: Outcome, request: Request) -> dict[str, Any]:
     if previous is None or "status" in measured.metrics:
         block |= {"metrics": None, "metrics_reason": reason or str(measured.metrics["reason"])}
     else:
-        block["metrics"] = {name: _drop(previous[name], measured.metrics[name]) for name in _COMPARED}
+        block["metrics"] = {
+            name: _drop(previous[name], measured.metrics[name])
+            for name in COMPARED
+            if name in previous and name in measured.metrics
+        }
     compared = measured.comparison
     return block | {
         "outputs": list(compared["outputs"]),
@@ -95,7 +98,8 @@ def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
     if previous["model_info"].get("sha256") not in (None, request.model.sha256):
         return None, "performance_onnx.json is about another ONNX file."
     metrics: Mapping[str, Any] = previous["accuracy_metrics"]
-    if metrics.get("status") == "unmeasured" or MAIN_METRIC not in metrics:
+    metric = main_metric(request.model.contract["model"]["task"])
+    if metrics.get("status") == "unmeasured" or metric not in metrics:
         return None, f"The onnx phase measured no accuracy: {metrics.get('reason', 'no reason given')}"
     configuration = previous["test_configuration"]
     if request.images.labels is None:
@@ -113,11 +117,12 @@ def gate(outcome: Outcome, request: Request) -> Gate:
     """The variant's gate: the relative drop of the main metric against the ONNX model's."""
     previous, reason = reference_metrics(request)
     metrics = outcome.built.measured.metrics
+    metric = main_metric(request.model.contract["model"]["task"])
     return performance.gate(
-        MAIN_METRIC,
+        metric,
         "onnx",
-        (previous or {}).get(MAIN_METRIC),
-        metrics.get(MAIN_METRIC),
+        (previous or {}).get(metric),
+        metrics.get(metric),
         DROPS[outcome.variant],
         variant=outcome.variant,
         reason=str(metrics.get("reason", "")) or reason,

@@ -35,7 +35,7 @@ def work(asked: Request, bench: Bench) -> None:
         made = {variant: _make(variant, child(variant), asked, calibrated, bench) for variant in asked.variants}
     source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
     program = bench.out / SCRIPT
-    disk.write_atomic(program, script.script(asked.model.family.name, board_data(made, asked)).encode("ascii"))
+    disk.write_atomic(program, script.script(asked.model.head["family"], board_data(made, asked)).encode("ascii"))
     written = {"file": SCRIPT, "sha256": disk.sha256_of(program)}
     documents.write_yaml(source, record.source_document(made, asked, calibrated, created, written))
     described = {"file": source.name, "sha256": disk.sha256_of(source)}

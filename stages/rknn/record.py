@@ -65,19 +65,19 @@ def performance_record(
 
 def _configuration(request: Request) -> dict[str, Any]:
     settings = Settings(request.confidence, request.iou, request.max_detections, request.threads)
-    size = request.model.contract["input"]["size"]
-    return {**request.images.configuration, **test_configuration(size, settings)}
+    return {**request.images.configuration, **test_configuration(request.model.contract, settings)}
 
 
 def _attempt(outcome: Outcome, request: Request, calibration: Calibration | None) -> dict[str, Any]:
     measured = outcome.built.measured
     quantized = outcome.variant == "int8"
+    metric = performance.main_metric(request.model.contract["model"]["task"])
     return {
         "variant": outcome.variant,
         "optimization_level": request.optimization_level,
         "algorithm": request.algorithm if quantized else None,
         "calibration_images": len(calibration.images) if quantized and calibration else None,
-        "map50_95": measured.metrics.get("map50_95"),
+        metric: measured.metrics.get(metric),
         "build_seconds": measured.seconds["build"],
         "peak_memory_mb": round(measured.peak_kb / 1024),
     }

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 from mcwbuild.contract.bench import Bench, leave
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, to_line
+from mcwbuild.contract.performance import main_metric
 from stages.common.agreement import in_words
 from stages.rknn import measure
 from stages.rknn.job import Job, Measured
@@ -139,8 +140,9 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
     with bench.step(f"{job.variant} test", f"{len(images)} images on the simulator") as step:
         toolkit.call("init_runtime")
         verdict = measure.accuracy(runner, job, images, step.progress)
-        reached = verdict.metrics.get("map50_95")
-        step.result = "accuracy not measured" if reached is None else f"map50_95 {reached:.4f}"
+        metric = main_metric(job.contract["model"]["task"])
+        reached = verdict.metrics.get(metric)
+        step.result = "accuracy not measured" if reached is None else f"{metric} {reached:.4f}"
     with bench.step(f"{job.variant} compare", "with ONNX Runtime") as step:
         comparison = measure.compare(runner, job, images, step.progress)
         step.result = in_words(comparison.outputs)

@@ -87,7 +87,7 @@ class Board:
         }
         board = cls(folder, data)
         board.record(outputs())
-        (folder / "npu_inference.py").write_text(script.script("yolo", data), "ascii")
+        (folder / "npu_inference.py").write_text(script.script(data["head"]["family"], data), "ascii")
         return board
 
     def record(self, arrays: list[NDArray[np.float32]]) -> None:

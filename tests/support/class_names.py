@@ -19,7 +19,7 @@ from stages.rknn import script
 
 POSITIONS = ("alone", "middle", "end")
 SCALARS = 0x110000 - 0x800  # Unicode scalar values: every code point but the surrogates
-FAMILY = "yolo"
+FAMILY = "yolo_dfl"
 _EXPLICIT = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # bidi classes that reorder what follows
 _MARKS = {"LEFT-TO-RIGHT MARK", "RIGHT-TO-LEFT MARK", "ARABIC LETTER MARK"}
 _CODE, _, _TAIL = script.script(FAMILY, {}).partition('DATA = "{}"')

@@ -77,7 +77,7 @@ def test_hostile_looking_names_are_data(kind: str) -> None:
     counts = check([HARMLESS[kind]])
     assert (counts.carried, counts.wrong) == (1, [])
     assert harmless(visible(HARMLESS[kind]))
-    ast.parse(script.script("yolo", {"names": [HARMLESS[kind]]}), feature_version=(3, 8))
+    ast.parse(script.script("yolo_dfl", {"names": [HARMLESS[kind]]}), feature_version=(3, 8))
 
 
 @pytest.mark.parametrize("kind", REFUSED)

@@ -1,23 +1,45 @@
-"""The Ultralytics YOLO family: which of its checkpoints are supported, and what is done with them.
+"""The Ultralytics YOLO families, one for each task: which checkpoints are supported, and what is done with them.
 
 Importing this loads neither torch nor ultralytics.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from stages.common.checkpoint import Checkpoint
 from stages.families.family import Family
-from stages.families.yolo.architectures import architecture_of, is_yolo
+from stages.families.yolo.architectures import TASKS, architecture_of, is_yolo
+from stages.families.yolo.cut import cut, cut_classifier, cut_pose, cut_segmenter, cut_turned
 from stages.families.yolo.decode import decode
+from stages.families.yolo.decode_classes import decode_classes
+from stages.families.yolo.decode_masks import decode_masks
+from stages.families.yolo.decode_poses import decode_poses
+from stages.families.yolo.decode_turned import decode_turned
 from stages.families.yolo.description import describe
-from stages.families.yolo.network import build, cut
+from stages.families.yolo.network import build
 
-__all__ = ["FAMILY", "build", "cut", "decode", "describe", "recognise"]
-
-
-def recognise(checkpoint: Checkpoint) -> bool:
-    """Whether it is a YOLO. Raises InputError, naming task or architecture, where it is one that is not supported."""
-    return is_yolo(checkpoint) and bool(architecture_of(checkpoint))
+__all__ = ["FAMILIES", "build", "cut", "decode", "describe", "recognise"]
 
 
-FAMILY = Family("yolo", frozenset({"yolo_dfl"}), recognise, describe, build, cut, decode)
+def recognise(checkpoint: Checkpoint, task: str) -> bool:
+    """Whether it is a YOLO of that task (Ultralytics' name for it).
+
+    Raises InputError, naming task or architecture, where it is a YOLO that is not supported in any task.
+    """
+    return is_yolo(checkpoint) and bool(architecture_of(checkpoint)) and checkpoint.task == task
+
+
+def _family(task: str, head: str, cut: Callable[..., Any], decode: Callable[..., Any]) -> Family:
+    return Family(TASKS[task], frozenset({head}), partial(recognise, task=task), describe, build, cut, decode)
+
+
+FAMILIES = (
+    _family("detect", "yolo_dfl", cut, decode),
+    _family("classify", "yolo_classes", cut_classifier, decode_classes),
+    _family("segment", "yolo_masks", cut_segmenter, decode_masks),
+    _family("pose", "yolo_poses", cut_pose, decode_poses),
+    _family("obb", "yolo_turned", cut_turned, decode_turned),
+)

@@ -15,6 +15,9 @@ TASKS = {
     "obb": "oriented_detection",
     "classify": "classification",
 }
+# What stands behind the size in the name of a task's YAML: `yolo11n-seg`.
+SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+EVERY_TASK = tuple(SUFFIXES)
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,15 @@ class Architecture:
     sizes: str
     tasks: tuple[str, ...] = ("detect",)
 
+    def file(self, task: str, size: str) -> str:
+        """The library's YAML for a task, below `cfg/models`."""
+        return self.stock.format(size=size).replace(".yaml", f"{SUFFIXES[task]}.yaml")
 
-def _architecture(kind: str, stem: str, stock: str, sizes: str = "nsmlx") -> Architecture:
-    return Architecture(kind, re.compile(stem), stock, sizes)
+
+def _architecture(
+    kind: str, stem: str, stock: str, sizes: str = "nsmlx", tasks: tuple[str, ...] = ("detect",)
+) -> Architecture:
+    return Architecture(kind, re.compile(stem), stock, sizes, tasks)
 
 
 # The order does not matter: no two patterns match the same stem. Ultralytics' own checkpoints of its forerunners end
@@ -45,19 +54,23 @@ ARCHITECTURES = (
     _architecture("YOLOv5u", r"yolov5([nsmlx]?)u?", "v5/yolov5.yaml"),
     _architecture("YOLOv5u", r"yolov5([nsmlx]?)(?:6|-p6)u?", "v5/yolov5-p6.yaml"),
     _architecture("YOLOv6", r"yolov6([nsmlx]?)", "v6/yolov6.yaml"),
-    _architecture("YOLOv8", r"yolov8([nsmlx]?)", "v8/yolov8.yaml"),
+    _architecture("YOLOv8", r"yolov8([nsmlx]?)", "v8/yolov8.yaml", tasks=EVERY_TASK),
     _architecture("YOLOv8", r"yolov8([nsmlx]?)-p2", "v8/yolov8-p2.yaml"),
     _architecture("YOLOv8", r"yolov8([nsmlx]?)(?:6|-p6)", "v8/yolov8-p6.yaml"),
     _architecture("YOLOv9", r"yolov9([tsmce])", "v9/yolov9{size}.yaml", "tsmce"),
     _architecture("YOLOv10", r"yolov10([nsmblx])", "v10/yolov10{size}.yaml", "nsmblx"),
-    _architecture("YOLO11", r"yolo11([nsmlx]?)", "11/yolo11.yaml"),
+    _architecture("YOLO11", r"yolo11([nsmlx]?)", "11/yolo11.yaml", tasks=EVERY_TASK),
     _architecture("YOLO12", r"yolo12([nsmlx]?)", "12/yolo12.yaml"),
-    _architecture("YOLO26", r"yolo26([nsmlx]?)", "26/yolo26.yaml"),
+    _architecture("YOLO26", r"yolo26([nsmlx]?)", "26/yolo26.yaml", tasks=EVERY_TASK),
     _architecture("YOLO26", r"yolo26([nsmlx]?)-p2", "26/yolo26-p2.yaml"),
     _architecture("YOLO26", r"yolo26([nsmlx]?)-p6", "26/yolo26-p6.yaml"),
 )
 _TYPES = list(dict.fromkeys(one.type for one in ARCHITECTURES))
-_SUPPORTED = f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}."
+_OTHERS = list(dict.fromkeys(one.type for one in ARCHITECTURES if len(one.tasks) > 1))
+_SUPPORTED = (
+    f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}, and of "
+    f"{', '.join(_OTHERS[:-1])} and {_OTHERS[-1]} those for classification, segmentation, pose and oriented detection."
+)
 _TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
 
 
@@ -83,7 +96,7 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
     label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
     if checkpoint.task not in TASKS:
         raise _unsupported(checkpoint, f"Its task is {ascii(checkpoint.task)[:40]} ({label}).")
-    if found is None or not kind.endswith((".DetectionModel", "Model")):
+    if found is None or not kind.endswith("Model"):
         raise _unsupported(checkpoint, f"Its architecture is {label} ({TASKS[checkpoint.task]}).")
     if checkpoint.task not in found.tasks:
         raise _unsupported(checkpoint, f"Its task is {TASKS[checkpoint.task]} ({label}).")

@@ -28,10 +28,17 @@ def decode(
     arXiv:2006.04388: the expectation of a softmax over `reg_max` bins, in units of the stride). With
     one bin, as in YOLO26, the output is the distance itself.
     """
-    strides = head["strides"]
-    sizes = tuple(scores.shape[2:] for scores in outputs[1::2])
-    centres, units, first = _grid(sizes, tuple(strides))
-    found = [_search(scores, confidence) for scores in outputs[1::2]]
+    boxes, scores, classes, _ = decode_cells(outputs[::2], outputs[1::2], head, confidence)
+    return boxes, scores, classes
+
+
+def decode_cells(
+    logits_of: Sequence[np.ndarray], scores_of: Sequence[np.ndarray], head: Mapping[str, Any], confidence: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """`decode` of each scale's distance logits and scores, and each candidate's cell [n], counted over all scales."""
+    sizes = tuple(scores.shape[2:] for scores in scores_of)
+    centres, units, first = grid(sizes, tuple(head["strides"]))
+    found = [_search(scores, confidence) for scores in scores_of]
     scores, classes = (np.concatenate([scale[part] for scale in found]) for part in (0, 1))
     cells = np.concatenate([scale[2] + first[index] for index, scale in enumerate(found)])
     # A cell of several classes is decoded once.
@@ -41,15 +48,15 @@ def decode(
     ends = kept.searchsorted(first)
     near = [
         logits.reshape(logits.shape[1], -1).take(kept[ends[index] : ends[index + 1]] - first[index], axis=1)
-        for index, logits in enumerate(outputs[::2])
+        for index, logits in enumerate(logits_of)
     ]
     logits = np.concatenate(near, axis=1).reshape(4, head["reg_max"], -1)
-    boxes = _boxes(logits, centres.take(kept, axis=1), units.take(kept))
-    return boxes.take(kept.searchsorted(cells), axis=0), scores, classes
+    boxes = _boxes(distances(logits), centres.take(kept, axis=1), units.take(kept))
+    return boxes.take(kept.searchsorted(cells), axis=0), scores, classes, cells
 
 
 @lru_cache(maxsize=8)
-def _grid(sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def grid(sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """All scales' cells, one scale after the other: centres x y in cells [2, n], strides [n], each scale's first cell.
 
     `sizes` are the scales' [h, w]; the last of the first cells is n itself.
@@ -70,12 +77,21 @@ def _search(scores: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarr
     return flat[classes, cell], classes, cell
 
 
-def _boxes(logits: np.ndarray, centres: np.ndarray, strides: np.ndarray) -> np.ndarray:
-    """[n, 4] x1 y1 x2 y2 in input pixels from [4, reg_max, n] logits of the cells' left, top, right, bottom."""
-    distances = logits[:, 0] if logits.shape[1] == 1 else _expectations(logits)
-    corners = np.concatenate([centres - distances[:2], centres + distances[2:]]) * strides
+def at_cells(maps: Sequence[np.ndarray], cells: np.ndarray) -> np.ndarray:
+    """[channels, n]: the values of each scale's [1, channels, h, w] at cells [n] that are counted over all scales."""
+    return np.concatenate([one.reshape(one.shape[1], -1) for one in maps], axis=1).take(cells, axis=1)
+
+
+def _boxes(sides: np.ndarray, centres: np.ndarray, strides: np.ndarray) -> np.ndarray:
+    """[n, 4] x1 y1 x2 y2 in input pixels from the distances [4, n] of the cells' left, top, right, bottom."""
+    corners = np.concatenate([centres - sides[:2], centres + sides[2:]]) * strides
     boxes: np.ndarray = corners.T
     return boxes
+
+
+def distances(logits: np.ndarray) -> np.ndarray:
+    """[4, n] distances in cells from logits [4, reg_max, n]."""
+    return logits[:, 0] if logits.shape[1] == 1 else _expectations(logits)
 
 
 def _expectations(logits: np.ndarray) -> np.ndarray:

@@ -11,11 +11,11 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import shown, text_problems
 from stages.common.checkpoint import Checkpoint
 from stages.families.yolo.architectures import TASKS, architecture_of, size_of, stem
+from stages.families.yolo.preparation import preparation
 
 MAX_CLASSES = 1000
+MAX_KEYPOINTS = 1000  # as the schema says
 MAX_NAME = 200  # characters, as the schema says
-PAD = 114  # grey level of Ultralytics' LetterBox (ultralytics/data/augment.py)
-FULL_SCALE = 255.0  # Ultralytics divides 8-bit images by it and subtracts nothing
 _NAMES_THAT_SAY_NOTHING = {"best", "last", "weights", "model", ""}
 _TRAINING = (
     *("epochs", "batch", "optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "cos_lr"),
@@ -54,13 +54,13 @@ def document(
             "task": TASKS[checkpoint.task],
             **_created(checkpoint),
         },
-        "classes": {"names": list(names), "num_classes": len(names)},
-        "input": {"size": size, "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
-        "preprocessing": {
-            "resize": {"method": "letterbox"},
-            "padding": {"enabled": True, "color": [PAD, PAD, PAD], "position": "center"},
-            "normalize": {"enabled": True, "method": "mean_std", "mean": [0.0] * 3, "std": [FULL_SCALE] * 3},
+        "classes": {
+            "names": list(names),
+            "num_classes": len(names),
+            **({"keypoints": keypoints(checkpoint)} if checkpoint.task == "pose" else {}),
         },
+        "input": {"size": size, "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
+        "preprocessing": preparation(checkpoint, size),
         **_references(checkpoint, scale),
     }
 
@@ -111,6 +111,21 @@ def class_names(checkpoint: Checkpoint) -> tuple[str, ...]:
             kind="names",
         )
     return names
+
+
+def keypoints(checkpoint: Checkpoint) -> list[int]:
+    """[keypoints of an object, numbers of each: 2 or 3]. Raises InputError where the checkpoint's are none."""
+    shape = checkpoint.yaml.get("kpt_shape")
+    if isinstance(shape, list) and len(shape) == 2 and all(type(part) is int for part in shape):
+        count, numbers = shape
+        if 1 <= count <= MAX_KEYPOINTS and numbers in (2, 3):
+            return [count, numbers]
+    raise InputError(
+        f"The keypoints of {checkpoint.file} cannot be used.",
+        f"Its kpt_shape is {_shown(shape)}.",
+        f"It has to be [1 to {MAX_KEYPOINTS}, 2 or 3].",
+        kind="keypoints",
+    )
 
 
 def _name_problem(name: str) -> str | None:

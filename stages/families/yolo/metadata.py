@@ -8,6 +8,7 @@ Ultralytics trains with.
 from __future__ import annotations
 
 import ast
+import copy
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,7 +18,7 @@ from mcwbuild.contract import yaml as strict_yaml
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import text_problems
 from stages.families.yolo.architectures import ARCHITECTURES, TASKS
-from stages.families.yolo.description import FULL_SCALE, PAD
+from stages.families.yolo.preparation import LETTERBOXED
 
 NEEDED = ("names", "imgsz", "stride", "task")
 _MAX_TEXT = 1 << 20  # characters; a thousand long names have 300,000
@@ -64,11 +65,7 @@ def source_of_metadata(
         },
         "classes": {"names": names, "num_classes": len(names)},
         "input": {"size": list(size), "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
-        "preprocessing": {
-            "resize": {"method": "letterbox"},
-            "padding": {"enabled": True, "color": [PAD] * 3, "position": "center"},
-            "normalize": {"enabled": True, "method": "mean_std", "mean": [0.0] * 3, "std": [FULL_SCALE] * 3},
-        },
+        "preprocessing": copy.deepcopy(LETTERBOXED),
         "training": {"framework": "ultralytics", "known_from": "metadata of the ONNX file", **_reference(metadata)},
     }
     document = strict_yaml.load(strict_yaml.dump(source), f"{file} (metadata)")

@@ -20,11 +20,19 @@ import numpy as np
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
 from stages.families.yolo.architectures import Architecture, architecture_of, size_of
-from stages.families.yolo.description import class_names
+from stages.families.yolo.description import class_names, keypoints
 
 if TYPE_CHECKING:
     import torch
 
+# The library's class of each task's networks, in ultralytics.nn.tasks.
+_CLASSES = {
+    "detect": "DetectionModel",
+    "segment": "SegmentationModel",
+    "pose": "PoseModel",
+    "obb": "OBBModel",
+    "classify": "ClassificationModel",
+}
 # What a YAML may differ in without being another architecture.
 _FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
 # What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
@@ -62,10 +70,11 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
     _compare_yaml(checkpoint, stock)
     quiet_ultralytics()
     import torch
-    from ultralytics.nn.tasks import DetectionModel
+    from ultralytics.nn import tasks
 
+    made = getattr(tasks, _CLASSES[checkpoint.task])
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
-        network: torch.nn.Module = DetectionModel(stock, ch=3, nc=len(names), verbose=False)
+        network: torch.nn.Module = made(stock, ch=3, nc=len(names), verbose=False)
     _load(checkpoint, network)
     _compare_modules(checkpoint, network)
     network.names = dict(enumerate(names))
@@ -76,16 +85,22 @@ def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
     """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
     architecture = architecture_of(checkpoint)
     size = size_of(checkpoint, architecture)
-    return stock_yaml(architecture, size, str(checkpoint.yaml.get("yaml_file")))
+    stock = stock_yaml(architecture, checkpoint.task, size, str(checkpoint.yaml.get("yaml_file")))
+    if checkpoint.task == "pose":
+        stock["kpt_shape"] = keypoints(checkpoint)  # the data's, as the trainer puts it there
+    return stock
 
 
-def stock_yaml(architecture: Architecture, size: str, name: str) -> dict[str, Any]:
-    """The library's own YAML for an architecture; `size` is its letter, `name` what a checkpoint is to say of it."""
+def stock_yaml(architecture: Architecture, task: str, size: str, name: str) -> dict[str, Any]:
+    """The library's own YAML for an architecture and a task; `size` is its letter.
+
+    `name` is what a checkpoint is to say of it.
+    """
     quiet_ultralytics()
     import ultralytics
     from ultralytics.utils import YAML
 
-    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.stock.format(size=size)
+    file = Path(ultralytics.__file__).parent / "cfg" / "models" / architecture.file(task, size)
     stock: dict[str, Any] = YAML.load(file)
     return {**stock, "scale": size, "yaml_file": name}
 
@@ -153,7 +168,7 @@ def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
         if own is None or kind != type(own).__name__ or not package.startswith(("torch.nn.", "ultralytics.")):
             raise _custom(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
         for name, value in found.settings.items():
-            if name not in _FREE_SETTINGS and name in vars(own) and vars(own)[name] != value:
+            if name in vars(own) and name not in _FREE_SETTINGS and _listed(vars(own)[name]) != _listed(value):
                 raise _custom(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
     own_stride: Any = network.stride
     if checkpoint.stride != tuple(int(value) for value in own_stride.tolist()):
@@ -170,55 +185,3 @@ def _custom(checkpoint: Checkpoint, found: str) -> InputError:
         "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
         kind="custom-architecture",
     )
-
-
-def cut(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The network cut at its head's convolutions, and the head as data.
-
-    The cut network takes float32 [1, 3, H, W] in 0..1 and returns, for each stride in order, the
-    distance logits [1, 4 * reg_max, h, w] and the class scores after the sigmoid [1, nc, h, w].
-    Of two heads (YOLOv10, YOLO26) the one-to-one head stays, whose boxes need no suppression
-    (Wang et al. 2024, arXiv:2405.14458): what Ultralytics runs with `nms=False`.
-    """
-    import torch
-
-    class Cut(torch.nn.Module):  # type: ignore[misc,unused-ignore]  # torch is not where the types are checked
-        """Everything up to the head's last convolutions. The layers are run as BaseModel._predict_once does."""
-
-        def __init__(self, layers: Any, save: list[int], boxes: torch.nn.Module, scores: torch.nn.Module) -> None:
-            super().__init__()
-            self.layers, self.save, self.features = layers[:-1], frozenset(save), layers[-1].f
-            self.boxes, self.scores = boxes, scores
-
-        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            kept: list[Any] = []
-            for layer in self.layers:
-                x = layer(_inputs(layer.f, x, kept))
-                kept.append(x if layer.i in self.save else None)
-            outputs: list[torch.Tensor] = []
-            for feature, boxes, scores in zip(_inputs(self.features, x, kept), self.boxes, self.scores, strict=True):
-                outputs += [boxes(feature), scores(feature).sigmoid()]
-            return tuple(outputs)
-
-    model: Any = network
-    head = model.model[-1]
-    one_to_one = getattr(head, "one2one_cv2", None) is not None
-    parts = head.one2one if one_to_one else head.one2many
-    strides = [int(stride) for stride in head.stride.tolist()]
-    described = {
-        "family": "yolo_dfl",
-        "strides": strides,
-        "reg_max": int(head.reg_max),
-        "num_classes": int(head.nc),
-        "outputs": [f"{part}_{stride}" for stride in strides for part in ("boxes", "scores")],
-        "score_activation": "sigmoid",
-        **({"nms": False} if one_to_one else {}),
-    }
-    return Cut(model.model, list(model.save), parts["box_head"], parts["cls_head"]).eval(), described
-
-
-def _inputs(sources: Any, x: Any, kept: list[Any]) -> Any:
-    """What a layer takes: the output before it (-1), or those of the layers that `sources` names."""
-    if sources == -1:
-        return x
-    return kept[sources] if isinstance(sources, int) else [x if index == -1 else kept[index] for index in sources]

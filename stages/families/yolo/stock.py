@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mcwbuild.contract.errors import InputError
-from stages.families.yolo.architectures import ARCHITECTURES, TASKS, Architecture
+from stages.families.yolo.architectures import ARCHITECTURES, SUFFIXES, TASKS, Architecture
 
-_SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
+TRAINED = ("detect",)  # tasks: the others are taken as their trainer left them
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ def stock(name: str, task: str | None = None) -> Stock:
     Raises InputError where it is none of the library's own, has no such size, or its task is not supported.
     """
     stem = name.removesuffix(".yaml").lower()
-    ends = {known: end for known, end in _SUFFIXES.items() if end and stem.endswith(end)}
+    ends = {known: end for known, end in SUFFIXES.items() if end and stem.endswith(end)}
     meant = next(iter(ends), "detect")
     matches = ((one, one.stem.fullmatch(stem.removesuffix(ends.get(meant, "")))) for one in ARCHITECTURES)
     architecture, match = next(((one, found) for one, found in matches if found), (None, None))
@@ -43,12 +43,12 @@ def stock(name: str, task: str | None = None) -> Stock:
         raise _refusal(
             f"{name} is not a network for the task {task}.", f"Its task is {meant}.", "Leave `task` out, or the model."
         )
-    if meant not in architecture.tasks:
-        able = ", ".join(TASKS[known] for known in architecture.tasks)
+    if meant not in TRAINED:
+        able = ", ".join(TASKS[known] for known in TRAINED)
         raise _refusal(
             f"{name} cannot be trained here.",
             f"Its task is {TASKS[meant]}.",
-            f"{architecture.type} is taken for {able}.",
+            f"Networks for {able} are trained here; train it with Ultralytics and start at its best.pt.",
         )
     size = (match.group(1) or architecture.sizes[0]) if architecture.sizes else ""  # no letter: as the library does
     return Stock(name, architecture, size, meant)

@@ -11,11 +11,13 @@ import pytest
 
 from mcwbuild.contract.errors import ContractBroken, InputError
 from mcwbuild.contract.inherit import complete
-from stages.common.evaluate import EVALUATION_CONFIDENCE, Settings, evaluate
+from stages.common.evaluate import Settings, evaluate
 from stages.common.image_set import generated, open_images, spread
+from stages.common.tasks import LOW_CONFIDENCE
 
 CONTRACT: dict[str, Any] = complete(
     {
+        "model": {"task": "object_detection"},
         "classes": {"names": ["light", "dark"]},
         "input": {"size": [64, 96], "format": "RGB"},
         "preprocessing": {
@@ -111,7 +113,7 @@ def test_accuracy_is_judged_below_the_deployed_confidence(tmp_path: Path) -> Non
 
     strict = Settings(0.95, 0.7, 300, 1)
     found = evaluate(Finder(), listening, images.images, images.labels, CONTRACT, strict)
-    assert set(asked) == {0.95, EVALUATION_CONFIDENCE}
+    assert set(asked) == {0.95, LOW_CONFIDENCE}
     assert found.metrics["map50"] == 1.0
     assert found.metrics["at_confidence"]["recall"] == 0.0
 
@@ -203,4 +205,4 @@ def test_the_detections_of_a_one_to_one_head_are_not_suppressed() -> None:
     picture = [np.full((64, 96, 3), 230, np.uint8)]
     for head, count in (({}, 1), ({"nms": False}, 2)):
         found = evaluate(Twice(), decode, picture, None, CONTRACT, SETTINGS.of(head))
-        assert [len(one.scores) for one in found.detections] == [count]
+        assert [len(one.scores) for one in found.results] == [count]

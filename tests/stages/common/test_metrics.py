@@ -167,5 +167,5 @@ def test_the_best_confidence_gives_the_best_figures_when_deployed() -> None:
 def test_an_object_is_hit_once_by_the_better_box() -> None:
     truth = np.array([[0.0, 0, 10, 10]])
     boxes = np.array([[0.0, 0, 10, 9], [0, 0, 10, 10], [0, 0, 5, 5]])
-    assert metrics.matched(boxes, truth, 0.5).tolist() == [True, False, False]
-    assert metrics.matched(boxes, np.zeros((0, 4)), 0.5).tolist() == [False] * 3
+    assert metrics.matched(metrics.box_iou(boxes, truth), 0.5).tolist() == [True, False, False]
+    assert metrics.matched(metrics.box_iou(boxes, np.zeros((0, 4))), 0.5).tolist() == [False] * 3

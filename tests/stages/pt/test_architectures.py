@@ -18,8 +18,9 @@ from stages.common.images import Placement
 from stages.families import recognise
 from stages.families.shapes import output_shapes
 from stages.families.yolo.architectures import ARCHITECTURES, architecture_of, size_of
+from stages.families.yolo.cut import cut
 from stages.families.yolo.decode import decode
-from stages.families.yolo.network import _compare_yaml, _stock, build, cut, quiet_ultralytics
+from stages.families.yolo.network import _compare_yaml, _stock, build, quiet_ultralytics
 
 quiet_ultralytics()
 

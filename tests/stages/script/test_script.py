@@ -14,6 +14,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stages.common.tasks import TASKS
+from stages.families import FAMILIES
+from stages.families.shapes import _SHAPES
 from stages.rknn import script
 
 TEXTS = st.text() | st.sampled_from(["'''", '"""', "\\", "{{x}}", "%s", "\n", "\u2028", "\ud800", "# noqa", "\\u0041"])
@@ -22,7 +25,7 @@ TEXTS = st.text() | st.sampled_from(["'''", '"""', "\\", "{{x}}", "%s", "\n", "\
 @settings(deadline=None)
 @given(st.dictionaries(TEXTS, TEXTS | st.integers() | st.lists(TEXTS)))
 def test_data_are_one_ascii_string_that_gives_them_back(data: dict[str, Any]) -> None:
-    whole = script.script("yolo", data)
+    whole = script.script("yolo_dfl", data)
     assert whole.isascii()
     (assigned,) = [
         node.value
@@ -36,28 +39,38 @@ def test_data_are_one_ascii_string_that_gives_them_back(data: dict[str, Any]) ->
 @settings(deadline=None)
 @given(TEXTS)
 def test_the_code_is_the_same_whatever_the_data(name: str) -> None:
-    lines = script.script("yolo", {"names": [name]}).splitlines()
+    lines = script.script("yolo_dfl", {"names": [name]}).splitlines()
     constant = [line for line in lines if not line.startswith("DATA = ")]
-    assert constant == [line for line in script.script("yolo", {}).splitlines() if not line.startswith("DATA = ")]
-    assert script.script("yolo", {"names": [name]}).startswith(script.code("yolo"))
+    assert constant == [line for line in script.script("yolo_dfl", {}).splitlines() if not line.startswith("DATA = ")]
+    assert script.script("yolo_dfl", {"names": [name]}).startswith(script.code("yolo_dfl"))
 
 
 def test_the_code_hash_is_that_of_the_code() -> None:
-    assert script.code_sha256("yolo") == hashlib.sha256(script.code("yolo").encode()).hexdigest()
+    assert script.code_sha256("yolo_dfl") == hashlib.sha256(script.code("yolo_dfl").encode()).hexdigest()
 
 
 def test_values_that_are_no_json_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
-        script.script("yolo", {"iou": float("nan")})
+        script.script("yolo_dfl", {"iou": float("nan")})
 
 
-def test_it_parses_as_python_3_8() -> None:
-    ast.parse(script.script("yolo", {}), feature_version=(3, 8))
+HEADS = pytest.mark.parametrize("head", script.PROGRAMS)
 
 
-def test_it_imports_nothing_but_the_standard_library_numpy_opencv_and_the_runtime() -> None:
+@HEADS
+def test_it_parses_as_python_3_8(head: str) -> None:
+    ast.parse(script.script(head, {}), feature_version=(3, 8))
+
+
+def test_every_head_that_is_decoded_has_a_script() -> None:
+    assert script.PROGRAMS.keys() == {head for family in FAMILIES for head in family.heads} == _SHAPES.keys()
+    assert {family.task for family in FAMILIES} == TASKS.keys()
+
+
+@HEADS
+def test_it_imports_nothing_but_the_standard_library_numpy_opencv_and_the_runtime(head: str) -> None:
     imported = set()
-    for node in ast.walk(ast.parse(script.code("yolo"))):
+    for node in ast.walk(ast.parse(script.code(head))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -65,9 +78,10 @@ def test_it_imports_nothing_but_the_standard_library_numpy_opencv_and_the_runtim
     assert imported - set(sys.stdlib_module_names) == {"cv2", "numpy", "rknnlite"}
 
 
-def test_it_passes_the_linter_as_python_3_8(tmp_path: Path) -> None:
+@HEADS
+def test_it_passes_the_linter_as_python_3_8(tmp_path: Path, head: str) -> None:
     made = tmp_path / "npu_inference.py"
-    made.write_text(script.script("yolo", {"names": ["a" * 500]}), "ascii")
+    made.write_text(script.script(head, {"names": ["a" * 500]}), "ascii")
     ruff = Path(sys.executable).with_name("ruff")
     rules = "E,F,W,I,B,SIM,C4,RET,UP,ARG"
     command = [ruff, "check", "--isolated", "--target-version", "py38", "--line-length", "120", "--select", rules, made]
@@ -75,6 +89,7 @@ def test_it_passes_the_linter_as_python_3_8(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_every_name_has_one_owner() -> None:
-    names = [name for path in script.sources("yolo") for name in script._defined(ast.parse(path.read_text("utf-8")))]
+@HEADS
+def test_every_name_has_one_owner(head: str) -> None:
+    names = [name for path in script.sources(head) for name in script._defined(ast.parse(path.read_text("utf-8")))]
     assert len(names) == len(set(names))

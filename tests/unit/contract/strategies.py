@@ -48,7 +48,11 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
 
     return {
         "model": {"name": "m", "type": "YOLO11", "task": draw(st.sampled_from(("object_detection", "pose")))},
-        "classes": {"names": names, "num_classes": len(names)},
+        "classes": {
+            "names": names,
+            "num_classes": len(names),
+            "keypoints": [draw(st.integers(1, 100)), draw(st.sampled_from((2, 3)))],
+        },
         "input": {
             "size": draw(st.lists(st.integers(1, 4096), min_size=2, max_size=2)),
             "channels": channels,
@@ -57,7 +61,10 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
             "layout": draw(st.sampled_from(("NCHW", "NHWC"))),
         },
         "preprocessing": {
-            "resize": {"method": draw(st.sampled_from(("letterbox", "direct")))},
+            "resize": {
+                "method": draw(st.sampled_from(("letterbox", "direct"))),
+                "interpolation": draw(st.sampled_from(("linear", "antialias"))),
+            },
             "padding": {
                 "enabled": draw(st.booleans()),
                 "color": per_channel(st.integers(0, 255)),

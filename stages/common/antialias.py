@@ -1,0 +1,65 @@
+"""Resizing as Pillow does it: smaller images are averaged, not sampled. Classifiers are trained on such images.
+
+OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle with the scale; the
+arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the pixels are
+the same ones.
+
+The generated board script is made of this file too: Python 3.8 and numpy only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+_BITS = 22  # of a weight's fraction: 32, less 8 for the pixel and 2 for the sum
+
+
+def antialiased(image: np.ndarray, size: Sequence[int], window: Sequence[int]) -> np.ndarray:
+    """The part `window` [top, left, height, width] of uint8 [rows, columns, channels] resized to `size` [H, W].
+
+    Only what the window needs is computed.
+    """
+    top, left, height, width = window
+    rows = _taps(image.shape[0], size[0], top, height)
+    columns = _taps(image.shape[1], size[1], left, width)
+    lost_rows, lost_columns = image.shape[0] - size[0], image.shape[1] - size[1]
+    # The pass that comes first rounds to bytes. Pillow 13's rule; older ones always begin with the columns, which
+    # moves a few pixels of images more than twice as high as wide by one level.
+    if lost_rows > max(0, 2 * lost_columns):
+        return _along_columns(_weighted(image, *rows), *columns)
+    first, last = int(rows[0].min()), int(rows[0].max()) + 1
+    return _weighted(_along_columns(image[first:last], *columns), rows[0] - first, rows[1])
+
+
+def _along_columns(image: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`_weighted` of the columns instead of the rows."""
+    turned = _weighted(np.ascontiguousarray(image.transpose(1, 0, 2)), places, weights)
+    return np.ascontiguousarray(turned.transpose(1, 0, 2))
+
+
+def _taps(length: int, target: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Which of `length` values the values `start` ... of `target` are made of, and with what weights, [count, taps]."""
+    scale = length / target
+    support = max(scale, 1.0)
+    if length == target:
+        return np.arange(start, start + count)[:, None], np.full((count, 1), 1 << _BITS, np.int32)
+    centre = (np.arange(start, start + count) + 0.5) * scale
+    low = np.maximum((centre - support + 0.5).astype(np.int64), 0)
+    high = np.minimum((centre + support + 0.5).astype(np.int64), length)
+    places = low[:, None] + np.arange(math.ceil(support) * 2 + 1)
+    weights = np.maximum(1.0 - np.abs((places - centre[:, None] + 0.5) * (1.0 / support)), 0.0)
+    weights[places >= high[:, None]] = 0.0
+    weights /= np.cumsum(weights, axis=1)[:, -1:]  # summed one after the other: the last bit decides some pixels
+    return np.minimum(places, length - 1), (0.5 + weights * (1 << _BITS)).astype(np.int32)
+
+
+def _weighted(image: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """uint8 [count, ...]: the sums of the image's rows at `places` [count, taps] with `weights`, rounded."""
+    total = np.full((len(places), *image.shape[1:]), 1 << (_BITS - 1), np.int32)
+    for tap in range(places.shape[1]):
+        total += image[places[:, tap]] * weights[:, tap, None, None]
+    found: np.ndarray = np.clip(total >> _BITS, 0, 255).astype(np.uint8)
+    return found

@@ -1,0 +1,116 @@
+"""Accuracy of masks: COCO average precision of their run lengths, and of their boxes beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from stages.common import metrics
+from stages.common.detection import Detections
+from stages.common.ground_truth import Labels
+from stages.common.metrics import Floats
+from stages.common.segmentation import Segments
+
+Runs = dict[str, Any]  # a mask in COCO's run lengths: size [H, W] and counts
+
+
+@dataclass(frozen=True)
+class Encoded(Detections):
+    """Segments whose masks are run lengths: what can be kept of thousands of images."""
+
+    masks: tuple[Runs, ...]
+
+
+@dataclass(frozen=True)
+class Outlines:
+    """One image's objects: boxes [n, 4] x1 y1 x2 y2 in pixels, classes [n], their masks, the image's [H, W]."""
+
+    boxes: Floats
+    classes: NDArray[np.int64]
+    masks: tuple[Runs, ...]
+    shape: tuple[int, int]
+
+
+def encoded(found: Segments) -> Encoded:
+    """The masks as run lengths; without what has no finite box or score."""
+    from faster_coco_eval.core import mask as library
+
+    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+    masks = []
+    for index in kept.nonzero()[0]:
+        part, top, left = found.masks[index]
+        whole = np.zeros(found.shape, np.uint8, order="F")
+        whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+        masks.append(library.encode(whole))
+    return Encoded(found.boxes[kept], found.scores[kept], found.classes[kept], tuple(masks))
+
+
+def outlines(labels: Labels, shape: tuple[int, int]) -> Outlines:
+    """The polygons of an image of `shape` [H, W], filled as COCO's tools fill them."""
+    from faster_coco_eval.core import mask as library
+
+    rows, columns = shape
+    polygons = [(points * [columns, rows]).ravel().tolist() for points in labels.points]
+    masks = [library.merge(library.frPyObjects([polygon], rows, columns)) for polygon in polygons]
+    return Outlines(labels.in_pixels(shape), labels.classes, tuple(masks), shape)
+
+
+def measure_masks(
+    found: Sequence[Encoded], truth: Sequence[Outlines], names: Sequence[str], confidence: float
+) -> dict[str, Any]:
+    """The `accuracy_metrics` of a performance record: of masks, and `boxes` with the average precision of boxes.
+
+    As `metrics.measure`, the IoU being that of the masks in the image's own pixels.
+    """
+    from faster_coco_eval.core import mask as library
+
+    classes = [one.classes for one in truth]
+    if not any(map(len, classes)):
+        return metrics.NO_OBJECTS
+    metrics.require_finite(found)
+
+    def overlap(image: int) -> Floats:
+        left, right = list(found[image].masks), list(truth[image].masks)
+        if not left or not right:
+            return np.zeros((len(left), len(right)))
+        shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64)
+        return shared
+
+    images = [{"id": number, "height": one.shape[0], "width": one.shape[1]} for number, one in enumerate(truth, 1)]
+    objects = [row for number, one in enumerate(truth, 1) for row in _rows(number, one)]
+    results = [
+        {**row, "score": score}
+        for number, one in enumerate(found, 1)
+        for row, score in zip(_rows(number, one), one.scores.tolist(), strict=True)
+    ]
+    precisions = metrics.coco_precision(images, objects, results, len(names), "segm")
+    ranked = metrics.ranked(found, classes, overlap, len(names))
+    boxes = metrics.average_precision(found, [(one.boxes, one.classes) for one in truth], len(names))
+    return {**metrics.summed_up(classes, precisions, ranked, names, confidence), "boxes": metrics.box_summary(boxes)}
+
+
+def _rows(image: int, one: Encoded | Outlines) -> list[dict[str, Any]]:
+    """One image's masks as COCO annotations."""
+    from faster_coco_eval.core import mask as library
+
+    return [
+        {
+            "image_id": image,
+            "category_id": int(label),
+            "segmentation": mask,
+            "area": float(library.area(mask)),
+            "bbox": box,
+        }
+        for label, mask, box in zip(one.classes, one.masks, _sides(one.boxes), strict=True)
+    ]
+
+
+def _sides(boxes: Floats) -> list[list[float]]:
+    sides = np.asarray(boxes, np.float64).copy()
+    sides[:, 2:] -= sides[:, :2]
+    found: list[list[float]] = sides.tolist()
+    return found

@@ -1,0 +1,86 @@
+"""What the evaluator does differently from task to task: how outputs become results, and how results are counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from stages.common import metrics
+from stages.common.classification import Ranking, finish_ranking
+from stages.common.detection import Detections, finish
+from stages.common.ground_truth import Labels
+from stages.common.mask_metrics import encoded, measure_masks, outlines
+from stages.common.pose_metrics import measure_poses, skeletons, sound_poses
+from stages.common.poses import finish_poses
+from stages.common.ranking_metrics import measure_rankings
+from stages.common.segmentation import finish_segments
+from stages.common.turned import finish_turned
+from stages.common.turned_metrics import measure_turned, sound_turned, turned_objects
+
+LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task.
+
+    confidence: of the evaluation, which wants every candidate that counts.
+    silent: (head) -> a confidence that no candidate of a network exceeds whose outputs are all the same.
+    finish: (candidates, placement, shape, iou, max_detections) -> the result for one image.
+    sound: the result without what is not a finite number, as it is kept until all images are through.
+    truth: (labels, shape [H, W]) -> what the result is measured by.
+    measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
+    """
+
+    confidence: float
+    silent: Callable[[Mapping[str, Any]], float]
+    finish: Callable[..., Any]
+    sound: Callable[[Any], Any]
+    truth: Callable[[Labels, tuple[int, int]], Any]
+    measure: Callable[..., dict[str, Any]]
+
+
+def of(contract: Mapping[str, Any]) -> Task:
+    """The task of the contract's model."""
+    return TASKS[contract["model"]["task"]]
+
+
+def _sound_boxes(found: Detections) -> Detections:
+    kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)
+    return found if kept.all() else Detections(found.boxes[kept], found.scores[kept], found.classes[kept])
+
+
+def _sound_ranking(found: Ranking) -> Ranking:
+    kept = np.isfinite(found.scores)
+    return found if kept.all() else Ranking(found.classes[kept], found.scores[kept])
+
+
+def _low(head: Mapping[str, Any]) -> float:
+    del head
+    return LOW_CONFIDENCE
+
+
+def _even(head: Mapping[str, Any]) -> float:
+    """A little more than every class has where all logits are the same."""
+    return float(min(1.01 / head["num_classes"], 1.0))
+
+
+def _boxes(labels: Labels, shape: tuple[int, int]) -> tuple[Any, Any]:
+    return labels.in_pixels(shape), labels.classes
+
+
+def _class(labels: Labels, shape: tuple[int, int]) -> int:
+    del shape
+    return int(labels.classes[0])
+
+
+TASKS: dict[str, Task] = {
+    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure),
+    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks),
+    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses),
+    "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned),
+    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings),
+}

@@ -1,0 +1,100 @@
+"""npu_inference.py of every task, on a stand-in for the board's runtime: its results are the evaluator's own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from stages.common import images
+from stages.common.detection import suppression
+from stages.common.tasks import TASKS
+from stages.families import family_of
+from stages.families.shapes import output_shapes
+from tests.support.board import NAMES, Board, contract
+
+DENSE = {"strides": [8, 16], "reg_max": 16, "num_classes": 3, "score_activation": "sigmoid"}
+HEADS: dict[str, dict[str, Any]] = {
+    "classification": {"family": "yolo_classes", "num_classes": 3, "outputs": ["logits"]},
+    "segmentation": {**DENSE, "family": "yolo_masks", "prototypes": 8},
+    "pose": {**DENSE, "family": "yolo_poses", "keypoints": [5, 3], "keypoint_unit": 2},
+    "oriented_detection": {**DENSE, "family": "yolo_turned", "angle": "sigmoid"},
+}
+
+
+def outputs(head: dict[str, Any], seed: int) -> list[np.ndarray]:
+    """Random outputs that hold a few dozen objects, the same for the same seed."""
+    random = np.random.default_rng(seed)
+    made = []
+    for shape in output_shapes(head, [64, 96]):
+        values = random.normal(0, 2, shape)
+        likely = shape[1] in (1, 3, 5) and head["family"] != "yolo_classes"  # scores, angles, visibilities: 0..1
+        made.append((random.random(shape) ** 4 if likely else values).astype(np.float32))
+    return made
+
+
+@pytest.fixture(params=HEADS)
+def task(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def board_of(folder: Path, task: str) -> tuple[Board, dict[str, Any]]:
+    made = contract()
+    made["model"]["task"] = task
+    if task == "classification":
+        made["preprocessing"]["resize"] = {"method": "direct", "interpolation": "antialias"}
+    head = HEADS[task]
+    board = Board.make(folder, contract=made, head=head, shapes=output_shapes(head, [64, 96]))
+    return board, made
+
+
+def test_results_are_the_evaluator_s_own_to_the_last_bit(tmp_path: Path, task: str) -> None:
+    board, made = board_of(tmp_path, task)
+    head = HEADS[task]
+    board.record(outputs(head, 3))
+    path = board.image()
+    done = board.run(path, "--json", "--iou", "0.5", "--conf", "0.05")
+    assert done.returncode == 0, done.stderr
+    (said,) = json.loads(done.stdout)["images"]
+    image = images.read(path)
+    prepared, placement = images.prepare(image, made)
+    assert np.array_equal(np.load(tmp_path / "seen.npy"), prepared[None])
+    candidates = family_of(head).decode(outputs(head, 3), head, 0.05)
+    found = TASKS[task].finish(candidates, placement, image.shape[:2], suppression(head, 0.5), 300)
+    entries = said["classes" if task == "classification" else "detections"]
+    assert len(entries) == len(found.scores) >= (1 if task == "classification" else 5)
+    assert [entry["score"] for entry in entries] == found.scores.tolist()
+    assert [entry["class"] for entry in entries] == found.classes.tolist()
+    if task != "classification":
+        assert [entry["box"] for entry in entries] == found.boxes.tolist()
+    if task == "pose":
+        assert [entry["keypoints"] for entry in entries] == found.keypoints.tolist()
+    if task == "oriented_detection":
+        assert np.allclose(np.mean([entry["corners"] for entry in entries], axis=1), found.boxes[:, :2], atol=1e-3)
+    if task == "segmentation":
+        assert any(entry["outlines"] for entry in entries)
+        for entry, (mask, top, left) in zip(entries, found.masks, strict=True):
+            drawn = np.zeros(image.shape[:2], np.uint8)
+            for outline in entry["outlines"]:
+                cv2.fillPoly(drawn, [np.array(outline, np.int32)], 1)
+            assert drawn[top : top + mask.shape[0], left : left + mask.shape[1]][mask].all()
+
+
+def test_people_are_told_and_images_are_drawn(tmp_path: Path, task: str) -> None:
+    board, _ = board_of(tmp_path, task)
+    board.record(outputs(HEADS[task], 3))
+    path = board.image()
+    done = board.run(path, "--out", "drawn", "--conf", "0.05")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "\x1b" not in done.stdout
+    assert lines[0].endswith("found")
+    assert any(name.split("\n")[0][:5] in done.stdout for name in NAMES)
+    assert all(("degrees" in line) == (task == "oriented_detection") for line in lines[1:-1])
+    drawn = cv2.imread(str(tmp_path / "drawn" / "image.png"))
+    assert drawn is not None
+    assert (drawn == (0, 255, 0)).all(axis=2).sum() > 30
