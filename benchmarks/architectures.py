@@ -54,14 +54,14 @@ def python_of_pt() -> str:
     return str(engine.python(PHASES["pt"]))
 
 
-def convert(name: str, checkpoint: Path, data: Path, work: Path) -> dict[str, Any]:
+def convert(name: str, checkpoint: Path, data: Path, work: Path, *options: str) -> dict[str, Any]:
     """The run's own result as `mcwbuild run --json` printed it, its exit code beside."""
     kept = work / f"{name}.json"
     if kept.is_file() and kept.stat().st_mtime > checkpoint.stat().st_mtime:
         stored: dict[str, Any] = json.loads(kept.read_text("utf-8"))
         return stored
     command = [sys.executable, "-m", "mcwbuild", "run", "--pt", checkpoint, "--data", data, "--target", TARGET]
-    command += [*CALIBRATED, "--out", work / "packages" / name, "--json"]
+    command += [*CALIBRATED, *options, "--out", work / "packages" / name, "--json"]
     with (work / f"{name}.run.log").open("w") as log:
         done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=log, text=True)
     result = {"exit": done.returncode, **(json.loads(done.stdout) if done.stdout.strip() else {})}

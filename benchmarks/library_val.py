@@ -52,7 +52,12 @@ def result_of(found: Any, task: str) -> Any:
     return Detections(boxes.xyxy.numpy(), scores, classes)
 
 
-def predicted(model: Any, data: Path, size: int, task: str) -> dict[str, Any]:
+def head_of(model: Any) -> dict[str, Any]:
+    """The option that chooses the one-to-one head, where there is one: what this project deploys."""
+    return {"nms": False} if getattr(model.model.model[-1], "one2one_cv2", None) is not None else {}
+
+
+def predicted(model: Any, data: Path, size: int, task: str, head: dict[str, Any]) -> dict[str, Any]:
     """The library's predictions for the split that is measured on, counted as the evaluator counts."""
     found = dataset.read(data)
     split = found.splits["val"]
@@ -62,7 +67,7 @@ def predicted(model: Any, data: Path, size: int, task: str) -> dict[str, Any]:
     own, results, truth = tasks.TASKS[task], [], []
     for image, label in zip(split, labels_of(split, contract), strict=True):
         read = pictures.read(image)
-        settings = {"imgsz": size, "conf": tasks.LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT, "rect": False}
+        settings = {"imgsz": size, "conf": tasks.LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT, "rect": False, **head}
         (one,) = model.predict(read, retina_masks=True, device="cpu", verbose=False, **settings)
         results.append(result_of(one, task))
         truth.append(own.truth(label, read.shape[:2]))
@@ -89,9 +94,10 @@ def main() -> None:
 
     model = YOLO(given.checkpoint)
     with tempfile.TemporaryDirectory() as scratch:
-        options = {"imgsz": given.size, "conf": tasks.LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT, **SETTINGS}
+        head = head_of(model)
+        options = {**head, "imgsz": given.size, "conf": tasks.LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT, **SETTINGS}
         said = model.val(data=str(given.data.resolve()), project=scratch, **options).results_dict
-    counted = predicted(model, given.data, given.size, TASKS[model.task])
+    counted = predicted(model, given.data, given.size, TASKS[model.task], head)
     del held
     json.dump({"val": {key: float(value) for key, value in said.items()}, "predict": counted}, sys.stdout, indent=2)
 
