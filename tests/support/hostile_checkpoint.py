@@ -41,7 +41,7 @@ class Payload:
     """Becomes a call of `exec` when it is unpickled."""
 
     def __reduce__(self):
-        return exec, (CODE,)
+        return exec, (CODE, {"__name__": "payload"})
 
 
 def main(path):
