@@ -29,7 +29,7 @@ def labels_of(images: Sequence[Path], contract: Mapping[str, Any]) -> tuple[Labe
 
 
 def _by_folder(images: Sequence[Path], names: Sequence[str]) -> tuple[Labels, ...]:
-    """A classification: an image's class is the first folder below its split that has a class's name."""
+    """A classification: an image's class is the nearest folder around it that has the name of one."""
     numbers = {name: number for number, name in enumerate(names)}
     problems: list[Problem] = []
     labels = []
