@@ -59,27 +59,31 @@ class Bare:
 
 
 def rows(args: argparse.Namespace) -> list[sides.Row]:
-    """The example's validation images through the example's network."""
-    notes = onnxruntime.InferenceSession(str(args.onnx)).get_modelmeta().custom_metadata_map
+    """The example's validation images through the example's network, exported at its own size and at 640 x 640."""
+    return [_row(model, args) for model in (args.onnx, args.onnx_large)]
+
+
+def _row(model: Path, args: argparse.Namespace) -> sides.Row:
+    notes = onnxruntime.InferenceSession(str(model)).get_modelmeta().custom_metadata_map
     contract, head = json.loads(notes["mcwbuild.contract"]), json.loads(notes["mcwbuild.head"])
     images = list(dataset.read(args.data).splits["val"])
     labels = ground_truth.read_labels(images, contract["classes"]["num_classes"])
-    runner = OrtRunner(args.onnx.read_bytes(), contract, head["outputs"], args.threads)
+    runner = OrtRunner(model.read_bytes(), contract, head["outputs"], args.threads)
     family = family_of(head)
     settings = Settings(CONFIDENCE, IOU, MAX_DETECTIONS, args.threads, WARMUP)
 
     def decode(outputs: Any, confidence: float) -> Any:
         return family.decode(outputs, head, confidence)
 
-    bare = Bare(args.onnx, tuple(contract["input"]["size"]), args.threads)
+    bare = Bare(model, tuple(contract["input"]["size"]), args.threads)
     times = sides.alternate(
         sides.calls(lambda: evaluate(runner, decode, images, labels, contract, settings)),
         sides.calls(lambda: bare.run(images)),
         args.rounds,
     )
     what = f"evaluating {len(images)} images, {'x'.join(map(str, contract['input']['size']))}"
-    return [sides.Row(what, "`stages.common.evaluate`", "a bare loop", *times, GOAL)]
+    return sides.Row(what, "`stages.common.evaluate`", "a bare loop", *times, GOAL)
 
 
 if __name__ == "__main__":
-    sides.main(__doc__, rows, "--onnx", "--data")
+    sides.main(__doc__, rows, "--onnx", "--onnx-large", "--data")

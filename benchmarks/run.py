@@ -36,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--rknn-python", type=Path, default=environment("rknn"), help="of the rknn phase's environment")
     made.add_argument("--all-python", type=Path, help="of an environment with benchmarks/requirements-all.in")
     made.add_argument("--onnx", type=Path, default=sides.ROOT / "build" / "shapes" / "onnx_package" / "best.onnx")
+    made.add_argument("--onnx-large", type=Path, default=sides.ROOT / "build/shapes-640/onnx_package/best.onnx")
     made.add_argument("--pt", type=Path, default=EXAMPLE / "best.pt")
     made.add_argument("--data", type=Path, default=EXAMPLE / "data.yaml")
     made.add_argument("--write", action="store_true", help="put the rows into the table of benchmarks/README.md")
@@ -56,7 +57,7 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
     needs: dict[str, tuple[Path | None, str, list[str]]] = {
         "help": (here, "", []),
         "decode": (here, "", []),
-        "evaluator": (args.onnx_python, "--onnx-python", model),
+        "evaluator": (args.onnx_python, "--onnx-python", [*model, "--onnx-large", str(args.onnx_large)]),
         "conversion": (args.rknn_python, "--rknn-python", model),
         "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
         "ultralytics_export": (args.all_python, "--all-python", ["--pt", str(args.pt), "--data", str(args.data)]),

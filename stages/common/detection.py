@@ -68,7 +68,7 @@ def _rivals(boxes: np.ndarray, classes: np.ndarray, iou: float) -> tuple[np.ndar
     """
     corners = np.ascontiguousarray(boxes.T)
     # Rounding keeps the order of what it does not make equal, and equal ones are looked at: none is missed.
-    begin, end = np.clip(corners[::2], -_FAR, _FAR) + classes * (4 * _FAR)
+    begin, end = np.maximum(np.minimum(corners[::2], _FAR), -_FAR) + classes * (4 * _FAR)
     order, places = begin.argsort(), np.arange(len(begin))
     counts = np.maximum(begin.take(order).searchsorted(end.take(order), "right") - places - 1, 0)
     here = np.repeat(places, counts)
@@ -78,7 +78,8 @@ def _rivals(boxes: np.ndarray, classes: np.ndarray, iou: float) -> tuple[np.ndar
     one, other = corners.take(better, axis=1), corners.take(worse, axis=1)
     width, height = np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0)
     shared = width * height
-    areas = (corners[2:] - corners[:2]).prod(axis=0)
+    wide, high = corners[2:] - corners[:2]
+    areas = wide * high
     # Compared without a division: two empty boxes share nothing and both stay.
     over: np.ndarray = shared > iou * (areas.take(better) + areas.take(worse) - shared)
     return better[over], worse[over]

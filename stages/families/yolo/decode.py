@@ -98,5 +98,6 @@ def _expectations(logits: np.ndarray) -> np.ndarray:
     """[4, n] expected bins of the softmax over [4, reg_max, n]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     bins = np.arange(logits.shape[1], dtype=np.float32)
-    found: np.ndarray = np.einsum("sbn,b->sn", powers, bins) / powers.sum(axis=1)
+    sums = np.stack([np.ones_like(bins), bins]) @ powers  # both in one pass: of the powers, and weighted by the bins
+    found: np.ndarray = sums[:, 1] / sums[:, 0]
     return found

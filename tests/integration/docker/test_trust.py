@@ -80,6 +80,7 @@ def test_the_local_engine_refuses_to_run_a_checkpoints_code(tmp_path: Path) -> N
 
 
 def test_a_network_with_its_authors_own_parts_goes_the_whole_way(images: dict[str, str], tmp_path: Path) -> None:
+    LocalEngine().prepare(PT, lambda event: None)
     python = LocalEngine().python(PT)
     maker = ROOT / "tests" / "support" / "make_custom_checkpoint.py"
     subprocess.run([python, maker, tmp_path], check=True, env={"YOLO_OFFLINE": "1", "HOME": str(tmp_path)})
