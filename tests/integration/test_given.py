@@ -71,7 +71,7 @@ def test_an_onnx_file_of_our_own_goes_straight_to_the_conversion(onnx_copy: Path
     ("words", "said"),
     [
         ((), "Neither --pt nor --onnx"),
-        (("--pt", "best.pt", "--onnx", "model.onnx"), "Both --pt and --onnx"),
+        (("--pt", "best.pt", "--onnx", "model.onnx"), "--pt and --onnx are given"),
         (("--onnx", "model.onnx", "--opset", "17"), "--opset cannot be given with --onnx"),
         (("--onnx", "model.onnx", "--imgsz", "320"), "--imgsz cannot be given with --onnx"),
         (("--onnx", "missing.onnx"), "missing.onnx"),
