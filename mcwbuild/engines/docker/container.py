@@ -16,6 +16,7 @@ from mcwbuild.engines.docker.places import OUT, Binding, place
 CODE, PYTHON, SUPERVISOR = "/opt/mcwbuild/code", "/opt/mcwbuild/env/bin/python", "/opt/mcwbuild/supervisor.py"
 NOBODY = 10001  # the stage's user where the caller is root: no file of the host is its own
 FILE_SIZE = 16 << 30  # bytes that one file may have: a model ends at 2 GiB, a calibration set is larger
+USER_PROCESSES = 16384  # of the user on the whole machine: no stage comes near, and a service may set as many
 _PASSED = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "TZ")
 
 
@@ -39,10 +40,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class Host:
-    """What the daemon says of itself: its security options, and whether it can give GPUs to a container."""
+    """What the daemon says of itself: its security options, whether it can give GPUs to a container, if it is Podman."""
 
     security: tuple[str, ...]
     gpus: bool
+    podman: bool = False
 
     def has(self, option: str) -> bool:
         """Whether a security option is on, for example `selinux` or `rootless`."""
@@ -121,7 +123,7 @@ def _host(bindings: Sequence[Binding], limits: Limits, host: Host) -> dict[str, 
         "Tmpfs": {"/tmp": f"rw,noexec,nosuid,nodev,mode=1777,size={limits.scratch}"},
         "Ulimits": [
             {"Name": name, "Soft": value, "Hard": value}
-            for name, value in (("nofile", 4096), ("core", 0), ("fsize", FILE_SIZE))
+            for name, value in (("nofile", 4096), ("core", 0), ("fsize", FILE_SIZE), *_of_podman(host))
         ],
         "LogConfig": {"Type": "json-file", "Config": {"max-size": "5m", "max-file": "1"}},
         "AutoRemove": False,
@@ -132,6 +134,11 @@ def _host(bindings: Sequence[Binding], limits: Limits, host: Host) -> dict[str, 
         ],
         **({"DeviceRequests": [{"Driver": "", "Count": -1, "Capabilities": [["gpu"]]}]} if host.gpus else {}),
     }
+
+
+def _of_podman(host: Host) -> list[tuple[str, int]]:
+    """Podman asks for more processes than its service may have, unless it is told how many; `PidsLimit` counts."""
+    return [("nproc", USER_PROCESSES)] if host.podman else []
 
 
 def folders(staging: Path) -> tuple[Path, ...]:

@@ -54,6 +54,11 @@ class DockerEngine:
         found: dict[str, Any] = attached.answer(self._client.info, patience=0)
         return found
 
+    @cached_property
+    def _is_podman(self) -> bool:
+        version: dict[str, Any] = attached.answer(self._client.version, patience=0)
+        return any("Podman" in part.get("Name", "") for part in version.get("Components") or ())
+
     def health(self, phase: Phase) -> str | None:
         """None, or what is missing."""
         try:
@@ -106,7 +111,7 @@ class DockerEngine:
     def _host(self, phase: Phase) -> Host:
         info = self._info
         gpus = phase is PT and "nvidia" in info.get("Runtimes", {})
-        return Host(tuple(info.get("SecurityOptions") or ()), gpus)
+        return Host(tuple(info.get("SecurityOptions") or ()), gpus, self._is_podman)
 
     def _limits(self, call: StageCall) -> Limits:
         info = self._info
