@@ -40,7 +40,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Host:
-    """What the daemon says of itself: its security options, whether it can give GPUs to a container, if it is Podman."""
+    """What the daemon says of itself: security options, whether it can give GPUs to a container, if it is Podman."""
 
     security: tuple[str, ...]
     gpus: bool
