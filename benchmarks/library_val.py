@@ -83,13 +83,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     given = parser.parse_args()
     quiet_ultralytics()
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples" / "shapes"))
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     import torch
-    from train import stand_in_for_torchvision_ops
+
+    from stages.pt.torchvision_operators import register_missing
 
     torch.set_num_threads(1)
-    held = stand_in_for_torchvision_ops()  # the definitions last as long as the object
+    held = register_missing()  # the definitions last as long as the object
     from ultralytics import YOLO
 
     model = YOLO(given.checkpoint)

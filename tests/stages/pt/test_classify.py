@@ -16,7 +16,7 @@ from stages.families.shapes import output_shapes
 from stages.families.yolo.cut import cut_classifier
 from stages.families.yolo.decode_classes import decode_classes
 from stages.families.yolo.network import build, quiet_ultralytics
-from tests.support.torchvision_ops import with_torchvision
+from stages.pt.torchvision_operators import register_missing
 
 quiet_ultralytics()
 
@@ -27,6 +27,7 @@ from ultralytics.nn.tasks import load_checkpoint  # noqa: E402
 from tests.support.detectors import saved, untrained  # noqa: E402
 
 RANDOM = np.random.default_rng(3)
+OPERATORS = register_missing()  # they last as long as this
 
 
 def contract(size: tuple[int, int], method: str) -> dict[str, Any]:
@@ -36,18 +37,17 @@ def contract(size: tuple[int, int], method: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("size", [(64, 64), (97, 97), (224, 224), (96, 160), (224, 320)])
 def test_images_are_prepared_as_the_library_does_pixel_for_pixel(size: tuple[int, int]) -> None:
-    with with_torchvision():
-        from ultralytics.data.augment import classify_transforms
+    from ultralytics.data.augment import classify_transforms
 
-        side = size[0] if size[0] == size[1] else size
-        transform = classify_transforms(side)
-        method = "center_crop" if size[0] == size[1] else "direct"
-        for _ in range(40):
-            rows, columns = (int(part) for part in RANDOM.integers(2, 500, 2))
-            image = RANDOM.integers(0, 256, (rows, columns, 3), np.uint8)
-            wanted = np.rint(transform(Image.fromarray(image[:, :, ::-1].copy())).numpy() * 255).astype(np.uint8)
-            prepared, _ = prepare(image, contract(size, method))
-            assert np.array_equal(prepared, wanted.transpose(1, 2, 0)), (rows, columns)
+    side = size[0] if size[0] == size[1] else size
+    transform = classify_transforms(side)
+    method = "center_crop" if size[0] == size[1] else "direct"
+    for _ in range(40):
+        rows, columns = (int(part) for part in RANDOM.integers(2, 500, 2))
+        image = RANDOM.integers(0, 256, (rows, columns, 3), np.uint8)
+        wanted = np.rint(transform(Image.fromarray(image[:, :, ::-1].copy())).numpy() * 255).astype(np.uint8)
+        prepared, _ = prepare(image, contract(size, method))
+        assert np.array_equal(prepared, wanted.transpose(1, 2, 0)), (rows, columns)
 
 
 def test_probabilities_are_the_softmax_of_torch_in_its_order() -> None:
@@ -83,19 +83,18 @@ def test_a_classifier_is_rebuilt_bit_for_bit_and_cut(tmp_path: Path, name: str, 
 
 
 def test_mean_and_std_are_those_that_the_checkpoint_was_trained_with(tmp_path: Path) -> None:
-    with with_torchvision():
-        from ultralytics.data.augment import classify_transforms
+    from ultralytics.data.augment import classify_transforms
 
-        model = untrained("yolo11n-cls.yaml")
-        model.transforms = classify_transforms(64, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
-        checkpoint = read(saved(tmp_path, model, imgsz=64, task="classify"))
-        normal = recognise(checkpoint).describe(checkpoint)["preprocessing"]["normalize"]
-        assert normal["mean"] == [123.675, 116.28, 103.53]
-        assert normal["std"] == [58.395, 57.12, 57.375]
-        model.transforms.transforms[0].size = 80
-        checkpoint = read(saved(tmp_path, model, imgsz=64, task="classify"))
-        with pytest.raises(InputError, match="not Ultralytics' own"):
-            recognise(checkpoint).describe(checkpoint)
-        model.transforms.transforms.pop(1)
-        with pytest.raises(InputError, match="Its transforms are Resize, ToTensor, Normalize"):
-            recognise(checkpoint).describe(read(saved(tmp_path, model, imgsz=64, task="classify")))
+    model = untrained("yolo11n-cls.yaml")
+    model.transforms = classify_transforms(64, mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+    checkpoint = read(saved(tmp_path, model, imgsz=64, task="classify"))
+    normal = recognise(checkpoint).describe(checkpoint)["preprocessing"]["normalize"]
+    assert normal["mean"] == [123.675, 116.28, 103.53]
+    assert normal["std"] == [58.395, 57.12, 57.375]
+    model.transforms.transforms[0].size = 80
+    checkpoint = read(saved(tmp_path, model, imgsz=64, task="classify"))
+    with pytest.raises(InputError, match="not Ultralytics' own"):
+        recognise(checkpoint).describe(checkpoint)
+    model.transforms.transforms.pop(1)
+    with pytest.raises(InputError, match="Its transforms are Resize, ToTensor, Normalize"):
+        recognise(checkpoint).describe(read(saved(tmp_path, model, imgsz=64, task="classify")))
