@@ -26,7 +26,7 @@ else
   case $lock:$(ls "${lock%/*}") in *torch-cpu.lock:*.whl*) ;; *torch-cpu.lock:*) set -- "$@" --torch-backend cpu ;; esac
 fi
 
-python3.11 -m pip install --quiet --require-hashes --only-binary :all: --target /build/tools -r /build/uv.lock
+python3.11 -m pip install --quiet --require-hashes --only-binary :all: --target /build/tools -r /build/installer.lock
 PATH=/build/tools/bin:$PATH
 uv venv --quiet --relocatable --python /usr/local/bin/python3.11 "$environment"
 uv pip install --python "$environment/bin/python" --require-hashes --no-deps --only-binary :all: "$@" -r "$lock"

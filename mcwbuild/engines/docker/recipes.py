@@ -104,7 +104,7 @@ class Recipe:
     def files(self) -> dict[str, Path | bytes]:
         """The build context without wheels: place -> file, or what stands in it."""
         docker = assets.locks_dir()
-        scripts = ["install.sh", "uv.lock", f"{self.phase.name}/Dockerfile"]
+        scripts = ["install.sh", "installer.lock", f"{self.phase.name}/Dockerfile"]
         scripts += ["rknn/python.sh"] if self.phase is RKNN else []
         return {
             **code.files(),
@@ -140,7 +140,7 @@ class Recipe:
         recipe = {
             place: held
             for place, held in context.items()
-            if place.endswith(("Dockerfile", ".sh", "uv.lock", SUPERVISOR))
+            if place.endswith(("Dockerfile", ".sh", "installer.lock", SUPERVISOR))
         }
         locks = {place: held for place, held in context.items() if place.endswith(".lock") and place not in recipe}
         return {CODE: code.sha256(), LOCKS: _hash(locks), RECIPE: _hash(recipe)}

@@ -32,7 +32,7 @@ _PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_6
 
 def locks(recipe: Recipe) -> dict[str, bytes]:
     """Folder in the wheelhouse -> the lock whose wheels it holds."""
-    uv = assets.locks_dir() / "uv.lock"
+    uv = assets.locks_dir() / "installer.lock"
     phase = recipe.phase.name if recipe.lock_folder.name == recipe.phase.name else f"rknn-{recipe.lock_folder.name}"
     return {
         "uv": uv.read_bytes(),

@@ -32,7 +32,7 @@ def test_an_image_holds_what_a_stage_may_import_and_nothing_else(phase: Phase) -
     assert set(code.files()) <= set(files)
     assert others <= {recipes.SUPERVISOR}
     assert sorted(place for place in files if place.endswith(".lock")) == sorted(
-        ["docker/uv.lock", "docker/pt/torch-cpu.lock", f"docker/{phase.name}/requirements.lock"]
+        ["docker/installer.lock", "docker/pt/torch-cpu.lock", f"docker/{phase.name}/requirements.lock"]
     )
     assert not [place for place in files if "__pycache__" in place or place.endswith(".pyc")]
 
