@@ -125,8 +125,8 @@ def ready_image(client: DockerClient, phase: Phase, toolkit: str | None) -> str:
     what = f"The {phase.name} stage has no image to run in."
     again = "Build it with `mcwbuild images build`, or use --engine local."
     if found is None:
-        named = f"the {phase.name} image{f' with RKNN-Toolkit2 {toolkit}' if toolkit else ''}"
-        raise EnvironmentLacking(what, f"{named.capitalize()} is not built.", again, kind="image")
+        named = f"The {phase.name} image{f' with RKNN-Toolkit2 {toolkit}' if toolkit else ''}"
+        raise EnvironmentLacking(what, f"{named} is not built.", again, kind="image")
     if found.stale is not None:
         raise EnvironmentLacking(what, f"The {phase.name} image is out of date: {found.stale}.", again, kind="image")
     return found.id

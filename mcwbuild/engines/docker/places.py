@@ -73,7 +73,7 @@ def readable_copy(binding: Binding, folder: Path) -> Binding:
 
 
 def _of_dataset(data_yaml: Path) -> tuple[Path, ...]:
-    found = dataset.read(data_yaml)
+    found, _ = dataset.examine(data_yaml)  # what is wrong with it is the stage's to tell, all at once
     images = (image for split in found.splits.values() for image in split)
     return (*found.places, *dataset.folders(images))
 

@@ -6,14 +6,20 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcwbuild.contract import artefacts, documents
+from mcwbuild.contract.errors import EnvironmentLacking
 from mcwbuild.contract.phases import PHASES
+from mcwbuild.engines import choose
+from mcwbuild.engines.docker import images as images_of_stages
 from mcwbuild.engines.docker.container import NOBODY
 from tests.support.commands import EXAMPLE, mcwbuild
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 pytestmark = pytest.mark.docker
 
@@ -105,3 +111,25 @@ def test_a_stage_image_is_run_without_the_orchestrator(
     broken = docker_run(images["onnx"], tmp_path, user, *words)
     assert broken.returncode == 2
     assert "training_source.yaml:2" in broken.stderr
+
+
+def test_auto_takes_docker_where_it_is_ready(images: dict[str, str]) -> None:
+    said: list[Any] = []
+    assert choose("auto", emit=said.append).name == "docker"
+    assert [event.text for event in said] == ["Engine: docker."]
+
+
+def test_auto_takes_the_local_engine_where_docker_is_not_ready_and_names_the_way(
+    client: DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[Any] = []
+    monkeypatch.setattr(images_of_stages, "find", lambda *_, **__: None)
+    assert choose("auto", emit=said.append).name == "local"
+    assert "The pt image is not built. `mcwbuild images build` makes it so." in said[0].text
+    said.clear()
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    assert choose("auto", emit=said.append).name == "local"
+    assert "mcwbuild images build" in said[0].text
+    with pytest.raises(EnvironmentLacking) as raised:
+        choose("docker").prepare(PHASES["pt"], said.append)
+    assert raised.value.kind == "daemon"
