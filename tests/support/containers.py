@@ -35,6 +35,10 @@ def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY) -> str:
         "supervisor.py": Path(supervisor.__file__).read_bytes(),
         f"code/stages/{phase.name}/__main__.py": stage.read_bytes(),
     }
+    return _built(client, files, phase)
+
+
+def _built(client: DockerClient, files: dict[str, bytes], phase: Phase) -> str:
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         for name, content in files.items():
@@ -45,6 +49,13 @@ def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY) -> str:
     image, _ = client.images.build(fileobj=context, custom_context=True, rm=True, labels={"mcwbuild.toy": phase.name})
     assert image.id is not None
     return image.id
+
+
+def hostile_image(client: DockerClient, image: str, phase: Phase) -> str:
+    """The id of an image like the phase's own `image`, whose stage is tests/support/hostile_stage.py."""
+    stage = f"{CODE}/stages/{phase.name}"
+    recipe = f"FROM {image}\nUSER 0\nRUN rm -rf {stage}\nCOPY __main__.py {stage}/\nUSER 10001\n"
+    return _built(client, {"Dockerfile": recipe.encode(), "__main__.py": HOSTILE.read_bytes()}, phase)
 
 
 def ours(client: DockerClient) -> list[str]:

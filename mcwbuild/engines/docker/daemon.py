@@ -31,6 +31,11 @@ _MEANINGS: tuple[tuple[str, str, str], ...] = (
         "permission",
     ),
     (
+        r"could not select device driver|nvidia-container|libnvidia",
+        "Install the NVIDIA container toolkit and restart Docker, or hide the GPU: NVIDIA_VISIBLE_DEVICES=void.",
+        "gpu",
+    ),
+    (
         r"certificate|x509|tls",
         "Give your organization's certificates: with --ca-bundle for package indexes, to the daemon for registries.",
         "certificate",

@@ -110,7 +110,8 @@ class DockerEngine:
 
     def _host(self, phase: Phase) -> Host:
         info = self._info
-        gpus = phase is PT and "nvidia" in info.get("Runtimes", {})
+        hidden = os.environ.get("NVIDIA_VISIBLE_DEVICES") in ("", "none", "void")
+        gpus = phase is PT and "nvidia" in info.get("Runtimes", {}) and not hidden
         return Host(tuple(info.get("SecurityOptions") or ()), gpus, self._is_podman)
 
     def _limits(self, call: StageCall) -> Limits:

@@ -20,6 +20,7 @@ from mcwbuild.contract.events import Event, Noted
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.engines import StageCall
 from mcwbuild.engines.docker import sweep
+from mcwbuild.engines.docker.container import Host
 from mcwbuild.engines.docker.engine import DockerEngine
 from mcwbuild.plan import Step
 from tests.support import containers
@@ -56,6 +57,19 @@ def test_out_of_memory_is_seen_even_where_the_stage_says_that_all_is_well(
         engine.run(replace(call, options=("--do", "eat", where), timeout=120), ignore)
     assert raised.value.kind == "out-of-memory"
     assert "0.3 GB" in raised.value.found
+
+
+def test_a_gpu_without_its_container_toolkit_is_told_as_such(
+    call: StageCall, toy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = DockerEngine(find=lambda client, phase: toy)
+    if "nvidia" in engine._info.get("Runtimes", {}):
+        pytest.skip("NOT RUN, this machine has the container toolkit")
+    monkeypatch.setattr(DockerEngine, "_host", lambda *_: Host((), gpus=True))
+    with pytest.raises(EnvironmentLacking) as raised:
+        engine.run(call, ignore)
+    assert raised.value.kind == "gpu"
+    assert "container toolkit" in raised.value.remedy
 
 
 def test_a_full_disk_is_one_error_and_leaves_nothing(tmp_path: Path, hostile: str) -> None:

@@ -7,15 +7,19 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from mcwbuild.contract.events import Event
-from mcwbuild.contract.phases import ONNX
+from mcwbuild.contract.phases import PHASES
 from mcwbuild.engines import StageCall
 from mcwbuild.engines.docker.container import NOBODY
 from mcwbuild.engines.docker.engine import DockerEngine
+from tests.support import containers
+
+if TYPE_CHECKING:
+    from docker import DockerClient
 
 pytestmark = pytest.mark.docker
 
@@ -39,9 +43,17 @@ def listeners() -> Iterator[tuple[str, list[int]]]:
         yield "172.17.0.1", ports
 
 
-@pytest.fixture(scope="module")
-def seen(hostile: str, tmp_path_factory: pytest.TempPathFactory, listeners: tuple[str, list[int]]) -> dict[str, Any]:
-    """What the stage wrote down."""
+@pytest.fixture(scope="module", params=PHASES)
+def seen(
+    request: pytest.FixtureRequest,
+    client: DockerClient,
+    images: dict[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
+    listeners: tuple[str, list[int]],
+) -> dict[str, Any]:
+    """What the stage wrote down, in a container of each phase's own image."""
+    phase = PHASES[request.param]
+    hostile = containers.hostile_image(client, images[phase.name], phase)
     folder = tmp_path_factory.mktemp("walls")
     (folder / "staging").mkdir(mode=0o700)
     (folder / "best.pt").write_bytes(b"model")
@@ -49,7 +61,7 @@ def seen(hostile: str, tmp_path_factory: pytest.TempPathFactory, listeners: tupl
     os.environ["SECRET_OF_THE_HOST"] = "sentinel"
     host, ports = listeners
     call = StageCall(
-        ONNX,
+        phase,
         (("--pt", folder / "best.pt"),),
         ("--do", "probe", host, *map(str, ports)),
         folder / "staging",
@@ -58,7 +70,7 @@ def seen(hostile: str, tmp_path_factory: pytest.TempPathFactory, listeners: tupl
         timeout=60,
     )
     try:
-        assert DockerEngine(MEMORY, find=lambda client, phase: hostile).run(call, ignore) == 0, call.log.read_text()
+        assert DockerEngine(MEMORY, find=lambda _client, _phase: hostile).run(call, ignore) == 0, call.log.read_text()
     finally:
         del os.environ["SECRET_OF_THE_HOST"]
     assert (folder / "best.pt").read_bytes() == b"model"

@@ -34,6 +34,7 @@ NO_REGISTRY = 'Get "https://registry/v2/": dial tcp: lookup registry on 10.0.0.1
         (APIError("404", explanation="manifest for x:1 not found: manifest unknown"), "image"),
         (APIError("500", explanation="x509: certificate signed by unknown authority"), "certificate"),
         (APIError("401", explanation="unauthorized: authentication required"), "registry"),
+        (APIError("500", explanation='could not select device driver "" with capabilities: [[gpu]]'), "gpu"),
         (APIError("500", explanation="something new"), "docker"),
     ],
 )
