@@ -52,9 +52,13 @@ def _built(client: DockerClient, files: dict[str, bytes], phase: Phase) -> str:
 
 
 def hostile_image(client: DockerClient, image: str, phase: Phase) -> str:
-    """The id of an image like the phase's own `image`, whose stage is tests/support/hostile_stage.py."""
+    """The id of an image like the phase's own `image`, whose stage is tests/support/hostile_stage.py.
+
+    Its labels say so: no engine may take it for the phase's own.
+    """
     stage = f"{CODE}/stages/{phase.name}"
     recipe = f"FROM {image}\nUSER 0\nRUN rm -rf {stage}\nCOPY __main__.py {stage}/\nUSER 10001\n"
+    recipe += "LABEL mcwbuild.phase=hostile mcwbuild.code=hostile\n"
     return _built(client, {"Dockerfile": recipe.encode(), "__main__.py": HOSTILE.read_bytes()}, phase)
 
 

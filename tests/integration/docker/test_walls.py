@@ -74,6 +74,7 @@ def seen(
     finally:
         del os.environ["SECRET_OF_THE_HOST"]
     assert (folder / "best.pt").read_bytes() == b"model"
+    client.images.remove(hostile, force=True)
     found: dict[str, Any] = json.loads((folder / "staging" / "out" / "probe.json").read_text())
     return found
 
