@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.support.commands import EXAMPLE, mcwbuild
+
+# The tests below `docker/` name their engine; where its images are there, `auto` would take it for the others too.
+os.environ["MCWBUILD_ENGINE"] = "local"
 
 
 @pytest.fixture(scope="session")

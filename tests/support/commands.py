@@ -31,11 +31,11 @@ class Done:
 
 
 def mcwbuild(*words: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> Done:
-    """Run the command line as a user would, in `cwd`; with the local engine, unless the words name another."""
+    """Run the command line as a user would, in `cwd`."""
     done = subprocess.run(
         [*MCWBUILD, *map(str, words)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "1", "MCWBUILD_ENGINE": "local", **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "1", **(environment or {})},
         text=True,
         capture_output=True,
     )
