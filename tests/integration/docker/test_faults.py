@@ -97,7 +97,7 @@ def test_a_container_killed_from_outside_is_no_result(client: DockerClient, toy:
     class Killer(Silent):
         def emit(self, event: Event) -> None:
             if isinstance(event, Noted):
-                for found in client.api.containers(filters={"label": "mcwbuild.run"}):
+                for found in client.api.containers(filters={"label": f"{sweep.OWNER}={sweep.owner()}"}):
                     client.api.kill(found["Id"])
 
     step = Step("onnx", ONNX, (("--pt", model),), ("--do", "sleep"), (), tmp_path / "out" / ONNX.package)
@@ -109,7 +109,7 @@ def test_a_container_killed_from_outside_is_no_result(client: DockerClient, toy:
 def test_a_container_that_somebody_removes_is_no_result(client: DockerClient, toy: str, call: StageCall) -> None:
     def remove(event: Event) -> None:
         if isinstance(event, Noted):
-            for found in client.api.containers(filters={"label": "mcwbuild.run"}):
+            for found in client.api.containers(filters={"label": f"{sweep.OWNER}={sweep.owner()}"}):
                 client.api.remove_container(found["Id"], force=True)
 
     with pytest.raises(StageFailed) as raised:
