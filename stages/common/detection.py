@@ -40,7 +40,7 @@ def nms(boxes: np.ndarray, scores: np.ndarray, classes: np.ndarray, iou: float, 
     Greedy and per class: a box goes when a better one of its class overlaps it by more than `iou`.
     Of equal scores the first stays. boxes [n, 4] x1 y1 x2 y2, scores [n], classes [n].
     """
-    order = np.argsort(-scores, kind="stable")
+    order = (-scores).argsort(kind="stable")
     kept = order[:0]
     for start in range(0, len(order), _BLOCK):
         weaker = order[start : start + _BLOCK]
@@ -71,8 +71,8 @@ def _rivals(boxes: np.ndarray, classes: np.ndarray, iou: float) -> tuple[np.ndar
     begin, end = np.maximum(np.minimum(corners[::2], _FAR), -_FAR) + classes * (4 * _FAR)
     order, places = begin.argsort(), np.arange(len(begin))
     counts = np.maximum(begin.take(order).searchsorted(end.take(order), "right") - places - 1, 0)
-    here = np.repeat(places, counts)
-    there = np.arange(1, len(here) + 1) + np.repeat(places - counts.cumsum() + counts, counts)
+    here = places.repeat(counts)
+    there = np.arange(1, len(here) + 1) + (places - counts.cumsum() + counts).repeat(counts)
     here, there = order.take(here), order.take(there)
     better, worse = np.minimum(here, there), np.maximum(here, there)
     one, other = corners.take(better, axis=1), corners.take(worse, axis=1)

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+_WORD = 8  # booleans in one uint64
+
 
 def decode(
     outputs: Sequence[np.ndarray], head: Mapping[str, Any], confidence: float
@@ -38,9 +40,7 @@ def decode_cells(
     """`decode` of each scale's distance logits and scores, and each candidate's cell [n], counted over all scales."""
     sizes = tuple(scores.shape[2:] for scores in scores_of)
     centres, units, first = grid(sizes, tuple(head["strides"]))
-    found = [_search(scores, confidence) for scores in scores_of]
-    scores, classes = (np.concatenate([scale[part] for scale in found]) for part in (0, 1))
-    cells = np.concatenate([scale[2] + first[index] for index, scale in enumerate(found)])
+    scores, classes, cells = _search(scores_of, confidence)
     # A cell of several classes is decoded once.
     marked = np.zeros(len(units), bool)
     marked[cells] = True
@@ -66,15 +66,39 @@ def grid(sizes: tuple[tuple[int, int], ...], strides: tuple[int, ...]) -> tuple[
     return np.concatenate(centres, axis=1), np.repeat(np.array(strides, np.float32), counts), np.cumsum([0, *counts])
 
 
-def _search(scores: np.ndarray, confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Scores, classes and cells, [n] each, of one scale's [1, num_classes, h, w] above `confidence`."""
-    flat = scores.reshape(scores.shape[1], -1)
-    above = flat > confidence
-    # An image holds few of many classes: only their rows are searched value by value.
-    present = above.any(axis=1).nonzero()[0]
-    row, cell = np.divmod(above.take(present, axis=0).ravel().nonzero()[0], flat.shape[1])
-    classes = present.take(row)
-    return flat[classes, cell], classes, cell
+def _search(scores_of: Sequence[np.ndarray], confidence: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores, classes and cells, [n] each, above `confidence` in the scales' [1, num_classes, h, w].
+
+    Few of many thousand values are above: eight verdicts are looked at as one number first.
+    """
+    firsts, table = _layout(tuple(scores.shape[1:] for scores in scores_of))
+    count = int(firsts[-1])
+    above = np.empty(count + -count % _WORD, bool)
+    above[count:] = False
+    flat = [scores.ravel() for scores in scores_of]
+    for values, first in zip(flat, firsts):
+        np.greater(values, confidence, out=above[first : first + len(values)])
+    words = (above.view(np.uint64) != 0).nonzero()[0]
+    word, place = np.divmod(above.reshape(-1, _WORD).take(words, axis=0).ravel().nonzero()[0], _WORD)
+    places = words.take(word) * _WORD + place
+    ends = places.searchsorted(firsts)
+    begins, lengths, shifts = table.repeat(np.diff(ends), axis=1)
+    places -= begins
+    classes, cells = np.divmod(places, lengths)
+    scores = np.concatenate([values.take(places[ends[index] : ends[index + 1]]) for index, values in enumerate(flat)])
+    return scores, classes, cells + shifts
+
+
+@lru_cache(maxsize=8)
+def _layout(shapes: tuple[tuple[int, int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Where the scales' values, [classes, h, w] each, lie one after the other.
+
+    The first of each scale, and the count of all [scales + 1]; of each scale that first, its cells, and the cells of
+    the scales before it [3, scales].
+    """
+    cells = [rows * columns for _, rows, columns in shapes]
+    firsts = np.cumsum([0, *(shape[0] * count for shape, count in zip(shapes, cells))])
+    return firsts, np.array([firsts[:-1], cells, np.cumsum([0, *cells[:-1]])])
 
 
 def at_cells(maps: Sequence[np.ndarray], cells: np.ndarray) -> np.ndarray:
@@ -96,8 +120,13 @@ def distances(logits: np.ndarray) -> np.ndarray:
 
 def _expectations(logits: np.ndarray) -> np.ndarray:
     """[4, n] expected bins of the softmax over [4, reg_max, n]."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    bins = np.arange(logits.shape[1], dtype=np.float32)
-    sums = np.stack([np.ones_like(bins), bins]) @ powers  # both in one pass: of the powers, and weighted by the bins
+    powers = np.exp(logits - np.maximum.reduce(logits, axis=1, keepdims=True))
+    sums = _weights(logits.shape[1]) @ powers  # both in one pass: of the powers, and weighted by the bins
     found: np.ndarray = sums[:, 1] / sums[:, 0]
     return found
+
+
+@lru_cache(maxsize=8)
+def _weights(bins: int) -> np.ndarray:
+    """[2, bins]: of the softmax's sum, and of its expectation."""
+    return np.stack([np.ones(bins, np.float32), np.arange(bins, dtype=np.float32)])
