@@ -161,7 +161,7 @@ class JsonReporter:
 
 
 class LiveReporter:
-    """A terminal: finished parts as lines, the present one as a bar that moves."""
+    """A terminal: finished parts as lines, those under way as bars that move."""
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -178,7 +178,7 @@ class LiveReporter:
             console=self.console,
             transient=True,
         )
-        self.task: TaskID | None = None
+        self.tasks: dict[str, TaskID] = {}
         self.begun = time.monotonic()
 
     def begin(self, step: Step, log: Path) -> None:
@@ -190,19 +190,21 @@ class LiveReporter:
     def emit(self, event: Event) -> None:
         """Move the bar, or put a line above it."""
         if isinstance(event, Started):
-            self._clear()
-            self.task = self.progress.add_task(f"{visible(event.name):<16} {visible(event.detail)}", total=None)
-        elif isinstance(event, Progressed) and self.task is not None:
-            self.progress.update(self.task, completed=event.done, total=event.total)
+            self._clear(event.name)
+            words = f"{visible(event.name):<16} {visible(event.detail)}"
+            self.tasks[event.name] = self.progress.add_task(words, total=None)
+        elif isinstance(event, Progressed) and event.name in self.tasks:
+            self.progress.update(self.tasks[event.name], completed=event.done, total=event.total)
         elif isinstance(event, Finished):
-            self._clear()
+            self._clear(event.name)
             self._line("[green]\u2713[/]", f"{event.name:<16} {event.detail}", event.seconds)
         elif isinstance(event, Noted):
             self._line("[yellow]![/]" if event.level == "warning" else "[blue]i[/]", event.text)
 
     def end(self, outcome: Outcome) -> None:
         """Close the phase with its result."""
-        self._clear()
+        for name in list(self.tasks):
+            self._clear(name)
         self.progress.stop()
         made = "package" if outcome.state == "made" else "nothing changed"
         self._line("[green]\u2713[/]", f"{made:<16} {outcome.step.package}", outcome.seconds)
@@ -213,10 +215,9 @@ class LiveReporter:
         """Leave the terminal as it was, also after an error."""
         self.progress.stop()
 
-    def _clear(self) -> None:
-        if self.task is not None:
-            self.progress.remove_task(self.task)
-            self.task = None
+    def _clear(self, name: str) -> None:
+        if name in self.tasks:
+            self.progress.remove_task(self.tasks.pop(name))
 
     def _line(self, mark: str, text: str, seconds: float | None = None) -> None:
         from rich.markup import escape

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,12 @@ class Child:
         assert self.process.stdin is not None
         self.process.stdin.close()
 
+    def kill(self) -> None:
+        """Kill its session; whoever waits for it goes on then."""
+        if self.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+
     def end(self) -> None:
         """Kill whatever is left of its session. May be called again."""
         if self.reader >= 0:
@@ -81,26 +87,39 @@ class Child:
             self.reader = -1
 
 
-@contextlib.contextmanager
-def children(variants: Sequence[Variant], folder: Path, threads: int) -> Iterator[Callable[[Variant], Child]]:
-    """Gives the child of each variant, in its own folder below `folder`; none of them outlives the block.
+class Children:
+    """The child of each variant, in its own folder below `folder`, with `threads` for each.
 
-    All load the toolkit at once, where more than one thread may be used; else each starts when it is asked for.
+    All of `ahead` load the toolkit at once, the others when they are asked for. None outlives the `with` block.
     """
-    started: dict[Variant, Child] = {}
 
-    def child(variant: Variant) -> Child:
-        if variant not in started:
-            started[variant] = Child(folder / variant, threads)
-        return started[variant]
+    def __init__(self, folder: Path, threads: int, ahead: Sequence[Variant]) -> None:
+        self._folder, self._threads, self._ahead = folder, threads, ahead
+        self._started: dict[Variant, Child] = {}
 
-    try:
-        for variant in variants if threads > 1 else variants[:1]:
-            child(variant)
-        yield child
-    finally:
-        for each in started.values():
-            each.end()
+    def __enter__(self) -> Children:
+        try:
+            for variant in self._ahead:
+                self.of(variant)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for child in self._started.values():
+            child.end()
+
+    def of(self, variant: Variant) -> Child:
+        """The variant's child, started now where it was not yet."""
+        if variant not in self._started:
+            self._started[variant] = Child(self._folder / variant, self._threads)
+        return self._started[variant]
+
+    def kill(self) -> None:
+        """Kill all of them; whoever waits for one goes on then."""
+        for child in self._started.values():
+            child.kill()
 
 
 def run(job: Job, child: Child, emit: Emit, silence: float = SILENCE) -> Built:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mcwbuild import __version__
 from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.contract.stage import Stage
-from stages.rknn import build, calibration, readback, record, request, script
+from stages.rknn import build, calibration, readback, record, request, script, side_by_side
 from stages.rknn.calibration import Calibration
 from stages.rknn.job import Job
 from stages.rknn.outcome import Outcome
@@ -29,10 +31,18 @@ def work(asked: Request, bench: Bench) -> None:
         bench.note(f"best_{variant}.rknn is not made: {reason}")
     if asked.seen_twice:
         bench.note(f"{asked.seen_twice} calibration images are in the val split too", "warning")
-    # They load the toolkit beside the calibration and each other, and build one after the other.
-    with build.children(asked.variants, bench.scratch, asked.threads) as child:
+    share = side_by_side.share(len(asked.variants), asked.threads, asked.model.path.stat().st_size)
+    # They load the toolkit beside the calibration and each other, even where they build one after the other.
+    ahead = asked.variants if asked.threads > 1 else asked.variants[:1]
+    with build.Children(bench.scratch, share.threads, ahead) as children:
         calibrated = _calibrate(asked, bench)
-        made = {variant: _make(variant, child(variant), asked, calibrated, bench) for variant in asked.variants}
+
+        def maker(variant: Variant) -> Callable[[Emit], Outcome]:
+            job = _job(variant, asked, calibrated, share.threads, bench.scratch)
+            return lambda emit: _make(job, children.of(variant), asked, replace(bench, emit=emit))
+
+        jobs = {variant: maker(variant) for variant in asked.variants}
+        made = side_by_side.all_of(jobs, bench.emit, share.at_once, children.kill)
     source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
     program = bench.out / SCRIPT
     disk.write_atomic(program, script.script(asked.model.head["family"], board_data(made, asked)).encode("ascii"))
@@ -52,35 +62,33 @@ def _calibrate(asked: Request, bench: Bench) -> Calibration | None:
     return made
 
 
-def _make(
-    variant: Variant, child: build.Child, asked: Request, calibrated: Calibration | None, bench: Bench
-) -> Outcome:
+def _make(job: Job, child: build.Child, asked: Request, bench: Bench) -> Outcome:
     """Build, measure and read back one variant."""
     # A copy of its own, alone in its folder: an ONNX file can name other files to read, by relative paths.
-    alone = bench.scratch / f"{variant}-model" / "model.onnx"
+    alone = Path(job.model)
     alone.parent.mkdir()
     shutil.copyfile(asked.model.path, alone)
-    built = build.run(_job(variant, asked, calibrated, alone, child.folder), child, bench.emit)
-    target = bench.out / f"best_{variant}.rknn"
+    built = build.run(job, child, bench.emit)
+    target = bench.out / f"best_{job.variant}.rknn"
     shutil.copyfile(built.file, target)
-    outcome = Outcome(variant, built, readback.read(target, variant, asked.model, asked.target, _version(built)))
+    read = readback.read(target, job.variant, asked.model, asked.target, _version(built))
     on_cpu = built.log.on("CPU")
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
-        bench.note(f"{len(on_cpu)} layers of best_{variant}.rknn run on the CPU: {kinds}", "warning")
-    return outcome
+        bench.note(f"{len(on_cpu)} layers of {target.name} run on the CPU: {kinds}", "warning")
+    return Outcome(job.variant, built, read)
 
 
 def _version(built: build.Built) -> str:
     return str(built.measured.device["versions"]["rknn-toolkit2"])
 
 
-def _job(variant: Variant, asked: Request, calibrated: Calibration | None, model: Path, folder: Path) -> Job:
+def _job(variant: Variant, asked: Request, calibrated: Calibration | None, threads: int, scratch: Path) -> Job:
     mean, std = asked.model.normalisation
     return Job(
         variant=variant,
-        model=str(model),
-        export=str(folder / "made.rknn"),
+        model=str(scratch / f"{variant}-model" / "model.onnx"),
+        export=str(scratch / variant / "made.rknn"),
         platform=asked.target.platform,
         optimization_level=asked.optimization_level,
         algorithm=asked.algorithm,
@@ -95,7 +103,7 @@ def _job(variant: Variant, asked: Request, calibrated: Calibration | None, model
         confidence=asked.confidence,
         iou=asked.iou,
         max_detections=asked.max_detections,
-        threads=asked.threads,
+        threads=threads,
     )
 
 

@@ -76,8 +76,8 @@ def _search(scores_of: Sequence[np.ndarray], confidence: float) -> tuple[np.ndar
     above = np.empty(count + -count % _WORD, bool)
     above[count:] = False
     flat = [scores.ravel() for scores in scores_of]
-    for values, first in zip(flat, firsts):
-        np.greater(values, confidence, out=above[first : first + len(values)])
+    for index, values in enumerate(flat):
+        np.greater(values, confidence, out=above[firsts[index] : firsts[index + 1]])
     words = (above.view(np.uint64) != 0).nonzero()[0]
     word, place = np.divmod(above.reshape(-1, _WORD).take(words, axis=0).ravel().nonzero()[0], _WORD)
     places = words.take(word) * _WORD + place
@@ -96,8 +96,9 @@ def _layout(shapes: tuple[tuple[int, int, int], ...]) -> tuple[np.ndarray, np.nd
     The first of each scale, and the count of all [scales + 1]; of each scale that first, its cells, and the cells of
     the scales before it [3, scales].
     """
-    cells = [rows * columns for _, rows, columns in shapes]
-    firsts = np.cumsum([0, *(shape[0] * count for shape, count in zip(shapes, cells))])
+    classes, rows, columns = np.array(shapes).T
+    cells = rows * columns
+    firsts = np.cumsum([0, *(classes * cells)])
     return firsts, np.array([firsts[:-1], cells, np.cumsum([0, *cells[:-1]])])
 
 
