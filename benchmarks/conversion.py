@@ -1,7 +1,7 @@
 """The rknn stage's conversion, its evaluation aside, beside a bare script of toolkit calls on the same model.
 
 Ours is `python -m stages.rknn`: check the inputs, build in a child process, read the file back, write the documents.
-The seconds of its evaluation (the steps `test` and `compare`, as its own progress reports them) are taken off.
+The seconds in which nothing but its evaluation (the steps `test` and `compare`) is under way are taken off.
 The bare script imports the toolkit and calls config, load_onnx, build, export_rknn with the example's values.
 INT8 is calibrated with the same images; the bare script gives them to the toolkit as they are.
 Needs the rknn phase's environment.
@@ -10,7 +10,6 @@ Needs the rknn phase's environment.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -38,17 +37,6 @@ sys.exit(any(step() != 0 for step in steps))
 """
 
 
-def evaluation_seconds(progress: str) -> float:
-    """The seconds of the steps that measure, from a stage's `--progress json`."""
-    events = [json.loads(line) for line in progress.splitlines() if line.startswith("{")]
-    measured = ("evaluate", "test", "compare")
-    return sum(
-        float(event["seconds"])
-        for event in events
-        if event.get("event") == "finished" and event["name"].split()[-1] in measured
-    )
-
-
 def rows(args: argparse.Namespace) -> list[sides.Row]:
     """One row for FP16, one for INT8."""
     images = dataset.pick(dataset.read(args.data).splits["train"], CALIBRATION_IMAGES)
@@ -68,20 +56,8 @@ def _row(variant: str, args: argparse.Namespace, listing: Path, folder: Path) ->
         model = ["--onnx", str(args.onnx.resolve()), "--source", str(args.onnx.resolve().with_name("onnx_source.yaml"))]
         chosen = ["--dtype", variant, "--target", TARGET, "--threads", str(args.threads)]
         given = ["--dataset", str(listing)] if quantized else []
-        command = [
-            sys.executable,
-            "-m",
-            "stages.rknn",
-            *model,
-            *chosen,
-            *given,
-            "--out",
-            str(work),
-            "--progress",
-            "json",
-        ]
-        seconds, progress = sides.run(command, work)
-        return seconds - evaluation_seconds(progress)
+        words = [*model, *chosen, *given, "--out", str(work)]
+        return sides.run_stage([sys.executable, "-m", "stages.rknn", *words], work)
 
     def bare() -> float:
         shutil.rmtree(work, ignore_errors=True)

@@ -8,6 +8,7 @@ import json
 import os
 import statistics
 import subprocess
+import tempfile
 import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,7 @@ from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 _SPAN = 0.1  # seconds of one counted figure, for work inside this process
+_EVALUATION = ("evaluate", "test", "compare")
 Timed = Callable[[], float]  # does the work once and returns its seconds
 Seconds = tuple[float, ...]
 
@@ -129,6 +131,42 @@ def run(command: Sequence[str], cwd: Path, **more: str) -> tuple[float, str]:
             f"{' '.join(command)} ended with {done.returncode}:\n{(done.stderr or done.stdout)[-2000:]}"
         )
     return seconds, done.stdout
+
+
+def run_stage(command: Sequence[str], cwd: Path, **more: str) -> float:
+    """Run a stage with `--progress json`: wall seconds less those in which nothing but its evaluation was under way.
+
+    Its steps `evaluate`, `test` and `compare` are that; a build beside one of them counts. Raises BenchmarkError.
+    """
+    start = time.perf_counter()
+    seconds, since = 0.0, start
+    under_way: set[str] = set()
+    with tempfile.TemporaryFile("w+") as errors:
+        stage = subprocess.Popen(
+            [*command, "--progress", "json"],
+            cwd=cwd,
+            env=environment(**more),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+        assert stage.stdout is not None
+        for line in stage.stdout:
+            event = json.loads(line) if line.startswith("{") else {}
+            if event.get("event") not in ("started", "finished"):
+                continue
+            now = time.perf_counter()
+            if not under_way or not all(name.split()[-1] in _EVALUATION for name in under_way):
+                seconds += now - since
+            since = now
+            if event["event"] == "started":
+                under_way.add(event["name"])
+            else:
+                under_way.discard(event["name"])
+        if stage.wait():
+            errors.seek(0)
+            raise BenchmarkError(f"{' '.join(command)} ended with {stage.returncode}:\n{errors.read()[-2000:]}")
+    return seconds + time.perf_counter() - since
 
 
 def machine_threads() -> int:

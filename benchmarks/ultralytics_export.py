@@ -1,8 +1,8 @@
 """Both `.rknn` from a checkpoint: our three stages, evaluation aside, beside Ultralytics' two export commands.
 
-Ours: `python -m stages.pt`, `stages.onnx`, `stages.rknn` in this Python, one after the other; the seconds of their
-evaluation (steps `evaluate`, `test`, `compare`, as their own progress reports them) are taken off. The rknn stage loads
-the toolkit for INT8 beside the one for FP16: that is over before FP16 is evaluated, unless the machine is busy.
+Ours: `python -m stages.pt`, `stages.onnx`, `stages.rknn` in this Python, one after the other, less the seconds in
+which nothing but their evaluation (steps `evaluate`, `test`, `compare`) is under way. The rknn stage builds FP16 and
+INT8 side by side: while INT8 is still being built, the evaluation of FP16 beside it counts.
 Ultralytics: `yolo export format=rknn quantize=16` and `quantize=8`, in this Python too. INT8 is calibrated with the
 same 50 images on both sides. Needs one environment with all of benchmarks/requirements-all.in.
 """
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 import sides
-from conversion import CALIBRATION_IMAGES, TARGET, evaluation_seconds
+from conversion import CALIBRATION_IMAGES, TARGET
 
 from mcwbuild.contract import dataset
 
@@ -58,10 +58,10 @@ def _ours(checkpoint: Path, folder: Path, threads: int) -> float:
     )
     seconds = 0.0
     for phase, out, words in phases:
-        shared = ["--out", str(out), "--threads", str(threads), "--progress", "json"]
-        command = [sys.executable, "-P", "-m", f"stages.{phase}", *words, *shared]
-        taken, progress = sides.run(command, work, **_quiet(folder))
-        seconds += taken - evaluation_seconds(progress)
+        shared = ["--out", str(out), "--threads", str(threads)]
+        seconds += sides.run_stage(
+            [sys.executable, "-P", "-m", f"stages.{phase}", *words, *shared], work, **_quiet(folder)
+        )
     return seconds
 
 
