@@ -82,15 +82,13 @@ def stem(checkpoint: Checkpoint) -> str:
 
 
 def is_yolo(checkpoint: Checkpoint) -> bool:
-    """Whether Ultralytics saved the checkpoint's network, or its forerunner YOLOv5."""
-    return checkpoint.model_class.startswith(("ultralytics.", "models.yolo."))
+    """Whether Ultralytics' package saved the checkpoint's network."""
+    return checkpoint.model_class.startswith("ultralytics.")
 
 
 def architecture_of(checkpoint: Checkpoint) -> Architecture:
     """The supported architecture of `checkpoint`. Raises InputError, naming task or architecture, for any other."""
     kind = checkpoint.model_class
-    if kind.startswith("models.yolo."):
-        raise _unsupported(checkpoint, "The YOLOv5 or YOLOv7 repository made it, not the ultralytics package.")
     name = stem(checkpoint)
     found = next((one for one in ARCHITECTURES if one.stem.fullmatch(_TASK_SUFFIX.sub("", name))), None)
     label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
