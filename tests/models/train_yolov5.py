@@ -132,12 +132,13 @@ def main() -> None:
             optimizer.step()
             schedule.step()
             average.update_parameters(model)
-            losses.append(float(found))
+            losses.append(float(found.detach()))
         print(f"epoch {epoch + 1} of {given.epochs}: loss {np.mean(losses):.4f}", flush=True)
         whole: DetectionModel = average.module
         head_of = whole.model[-1]
         head_of.form = "v7"
-        saved(given.out, whole.eval(), SIZE)
+        options = {"imgsz": SIZE, "epochs": epoch + 1, "batch_size": BATCH, "optimizer": "AdamW", "data": "data.yaml"}
+        saved(given.out, whole.eval(), SIZE, opt=options)
         whole.train()
 
 

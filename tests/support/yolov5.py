@@ -136,6 +136,7 @@ class Detect(nn.Module):
         self.register_buffer("anchors", torch.tensor(anchors).float().view(self.nl, -1, 2))
         self.m = nn.ModuleList(nn.Conv2d(width, self.no * self.na, 1) for width in channels)
         self.stride, self.form = torch.zeros(self.nl), "v7"
+        self.sides: list[int] = []
 
     def forward(self, features: list[torch.Tensor]) -> Any:
         raw = [conv(x) for conv, x in zip(self.m, features, strict=True)]
@@ -154,7 +155,7 @@ class Detect(nn.Module):
         """[1, na, h, w, no] with boxes cx cy w h in input pixels."""
         rows, columns = logits.shape[2:4]
         y, x = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-        cells, stride = torch.stack((x, y), 2).float()[None, None], float(self.stride[index])
+        cells, stride = torch.stack((x, y), 2).float()[None, None], self.sides[index]
         sizes = (self.anchors[index] * stride).view(1, self.na, 1, 1, 2)
         xy, wh, rest = logits.sigmoid().split((2, 2, self.no - 4), 4)
         if self.form == "yolov7":
@@ -180,6 +181,7 @@ class DetectionModel(nn.Module):
         head = self.model[-1]
         head.stride = torch.tensor([64.0 / one.shape[2] for one in self.train()(torch.zeros(2, 3, 64, 64), "training")])
         head.anchors /= head.stride.view(-1, 1, 1)
+        head.sides = [int(side) for side in head.stride]
         self.stride = head.stride
 
     def forward(self, x: torch.Tensor, form: str | None = None) -> Any:
