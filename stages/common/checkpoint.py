@@ -158,6 +158,7 @@ def _checkpoint(saved: Any, path: Path, file: str, raw: bytes) -> Checkpoint:
     modules = dict(_walk(model))
     outline = {name: Module(str(module.kind), _settings(module)) for name, module in modules.items()}
     kind = outline[""].kind
+    opt = saved.get("opt")  # what the original YOLOv5 calls its arguments
     return Checkpoint(
         path=path,
         sha256=hashlib.sha256(raw).hexdigest(),
@@ -167,7 +168,7 @@ def _checkpoint(saved: Any, path: Path, file: str, raw: bytes) -> Checkpoint:
         names=_names(model, file),
         stride=_stride(model),
         yaml=_dictionary(model.state.get("yaml")),
-        train_args=_dictionary(saved.get("train_args")) or _dictionary(model.state.get("args")),
+        train_args=next(filter(None, map(_dictionary, (saved.get("train_args"), model.state.get("args"), opt))), {}),
         metadata={key: plain(saved[key]) for key in _METADATA if saved.get(key) is not None},
         tensors=_state_dict(modules, len(raw)),
         modules=outline,

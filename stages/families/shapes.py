@@ -41,7 +41,14 @@ def _yolo_classes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int
     return [[1, head["num_classes"], 1, 1]]
 
 
+def _yolo_anchors(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    scales = zip(head["strides"], head["anchors"], strict=True)
+    channels = 5 + head["num_classes"]
+    return [[1, len(anchors) * channels, size[0] // stride, size[1] // stride] for stride, anchors in scales]
+
+
 _SHAPES = {
+    "yolo_anchors": _yolo_anchors,
     "yolo_dfl": _scales,
     "yolo_classes": _yolo_classes,
     "yolo_masks": _yolo_masks,

@@ -28,14 +28,15 @@ def read_source(path: Path, schema: str = "training_source") -> Document:
 def against_checkpoint(document: Document, checkpoint: Checkpoint, family: Family) -> dict[str, Any]:
     """The given source, completed, with its checkpoint written down.
 
-    Raises ContractBroken where a value that the checkpoint knows (class names and number, task, channels) is
+    Raises ContractBroken where a value that the checkpoint knows (class names and number, task, anchors, channels) is
     another one, InputError where the input size does not fit the network or the preprocessing cannot be done.
     """
     source = inherit.complete(document.value)
     known = family.describe(checkpoint)
     own = copy.deepcopy(source)
     own["classes"] = known["classes"]
-    own["model"]["task"] = known["model"]["task"]
+    own["model"].pop("anchors", None)
+    own["model"].update({key: known["model"][key] for key in ("task", "anchors") if key in known["model"]})
     own["input"]["channels"] = known["input"]["channels"]
     inherit.compare(document, own, "training_source", "training", checkpoint.file)
     family.describe(checkpoint, imgsz=source["input"]["size"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,13 @@ import onnx
 from mcwbuild.contract import disk
 from mcwbuild.contract.artefacts import OnnxFacts, read_onnx
 from mcwbuild.contract.errors import InputError, Problem, StageFailed
-from stages.families.shapes import output_shapes
-from stages.onnx import head as heads
+from stages.onnx import cut as cuts
+from stages.onnx import head_anchors, head_classes, head_stock
 from stages.onnx.head import Head
-from stages.onnx.walk import Graph, graph_of, measured
+from stages.onnx.walk import exposed, graph_of, measured
 
-INPUT = "images"  # what the network's input is called from here on, as Ultralytics calls it
 OPSETS = range(12, 20)  # what RKNN-Toolkit2 is proven with; it refuses 20
 MAX_BYTES = (2 << 30) - 1  # where protobuf ends
-_IR_VERSION = 10  # what PyTorch writes today; the rknn phase's onnx 1.18 reads 11 at most
 _OURS = "mcwbuild.contract"
 
 
@@ -43,6 +41,10 @@ class Given:
     def file(self) -> str:
         """The file's name."""
         return self.path.name
+
+    def exposed(self, tensors: Sequence[str]) -> bytes:
+        """The model with `tensors` among its outputs."""
+        return exposed(onnx.load_from_string(self.data), tensors)
 
 
 def read(path: Path) -> Given:
@@ -123,13 +125,19 @@ def _invalid(path: Path, found: str) -> InputError:
 def _head(path: Path, model: Any, shape: tuple[int, ...]) -> Head:
     """The head, by the graph's structure and by the shapes that come out of it."""
     graph = graph_of(model)
-    pairs = heads.convolutions(graph, path.name)
-    tensors = [name for pair in pairs for name in pair]
     try:
-        shapes = measured(model, [*tensors, model.graph.output[0].name], shape)
+        if head_classes.softmax(graph) is not None:
+            return head_classes.find(graph, shape, path.name)
+        raw = head_anchors.maps(graph)
+        if raw is not None:
+            return head_anchors.of_maps(graph, *raw, shape, path.name)
+        of_anchors = head_anchors.decoded(graph)
+        if of_anchors is not None:
+            return head_anchors.of_decoded(graph, of_anchors, shape, path.name)
+        stock = head_stock.convolutions(graph, path.name)
+        return head_stock.find(graph, stock, measured(model, stock.tensors, shape), shape[2:], path.name)
     except StageFailed as error:
         raise _invalid(path, error.found) from error
-    return heads.find(graph, pairs, shapes, shape[2:], path.name)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
@@ -144,45 +152,5 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def cut(given: Given) -> bytes:
-    """The given model up to the head's convolutions, outputs as this project's own export has them.
-
-    float32 images [1, C, H, W] in; for each scale boxes_<stride> [1, 4 * reg_max, h, w], the distance logits, and
-    scores_<stride> [1, nc, h, w] after a Sigmoid of its own. Raises InputError where a tensor has one of these names.
-    """
-    graph = graph_of(onnx.load_from_string(given.data))
-    names = {given.head.input: INPUT, **{scale.boxes: f"boxes_{scale.stride}" for scale in given.head.scales}}
-    nodes = list(graph.needed([tensor for scale in given.head.scales for tensor in (scale.boxes, scale.scores)]))
-    made = set(names.values()) | {f"scores_{scale.stride}" for scale in given.head.scales}
-    taken = made & {name for node in nodes for name in (*node.input, *node.output)} - {INPUT}
-    if taken:
-        raise heads.unknown(given.file, f"A tensor inside of it is called {min(taken)}, as an output will be.")
-    for node in nodes:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    nodes += [
-        onnx.helper.make_node("Sigmoid", [scale.scores], [f"scores_{scale.stride}"], name=f"scores_{scale.stride}")
-        for scale in given.head.scales
-    ]
-    return _model(graph, given, nodes)
-
-
-def _model(graph: Graph, given: Given, nodes: list[Any]) -> bytes:
-    """A model of `nodes` with the weights that they use."""
-    used = {name for node in nodes for name in node.input}
-    described = given.head.described()
-    of_float = onnx.TensorProto.FLOAT
-    made = onnx.helper.make_graph(
-        nodes,
-        graph.model.graph.name or "graph",
-        [onnx.helper.make_tensor_value_info(INPUT, of_float, [1, given.channels, *given.size])],
-        [
-            onnx.helper.make_tensor_value_info(name, of_float, shape)
-            for name, shape in zip(described["outputs"], output_shapes(described, given.size), strict=True)
-        ],
-        [weight for weight in graph.model.graph.initializer if weight.name in used],
-    )
-    model = onnx.helper.make_model(made, opset_imports=graph.model.opset_import, functions=graph.model.functions)
-    model.ir_version = min(graph.model.ir_version, _IR_VERSION)
-    model.producer_name, model.producer_version = graph.model.producer_name, graph.model.producer_version
-    data: bytes = model.SerializeToString(deterministic=True)
-    return data
+    """The given model up to its head's convolutions; see `cut.cut`. Raises InputError."""
+    return cuts.cut(given.data, given.head, given.channels, given.size, given.file)

@@ -16,7 +16,7 @@ import mcwbuild
 import onnx
 from mcwbuild.contract import inherit
 from mcwbuild.contract.errors import StageFailed
-from stages.onnx.given import INPUT
+from stages.onnx.cut import INPUT
 
 _TORCHSCRIPT_OPSETS = range(9, 18)  # from 18 on the dynamo exporter; at 17 and below it writes an invalid Split
 # What a library that rewrites graphs may stumble over; each of these leaves the graph as it was exported.

@@ -17,10 +17,11 @@ from stages.common.agreement import agrees, compare_outputs, in_words
 from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
 from stages.onnx import given as given_files
-from stages.onnx import graph, reference
+from stages.onnx import graph, own, reference
 from stages.onnx.given import Given
 from stages.onnx.ort_runner import OrtRunner
-from stages.onnx.reference import Outputs, Reference
+from stages.onnx.own import Outputs
+from stages.onnx.reference import Reference
 from stages.onnx.request import Request
 
 SIMPLIFIED_COSINE = 0.999999  # against the graph as exported: the same library, sums in another order at most
@@ -112,12 +113,14 @@ def _exported(request: Request, checkpoint: Checkpoint, bench: Bench) -> Raw:
 def _cut(request: Request, given: Given, bench: Bench) -> Raw:
     """The given graph, cut at its head's convolutions; it is its own baseline."""
     with bench.step("cut", given.file) as step:
-        data, head = given_files.cut(given), given.head.described()
-        step.result = f"{head['num_classes']} classes, strides {head['strides']}"
-    runner = OrtRunner(given.data, request.contract, [given.head.output], bench.threads)
+        data, head = given_files.cut(given), given.head.described
+        step.result = f"{head['num_classes']} classes"
+    names = own.tensors(given.head)
+    runner = OrtRunner(given.exposed(names), request.contract, names, bench.threads)
+    deployed = OrtRunner(given.data, request.contract, given.head.outputs, bench.threads)
 
     def baseline() -> Evaluation:
-        return _evaluated(request, runner, head, reference.decode_given, "baseline", bench)
+        return _evaluated(request, deployed, head, partial(own.results, given.head), "baseline", bench)
 
     return Raw(data, head, reference.of_given(given, runner), baseline)
 

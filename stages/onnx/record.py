@@ -12,7 +12,8 @@ from mcwbuild.contract.phases import ONNX
 from stages.common.device import versions
 from stages.common.evaluate import finite_check, test_configuration
 from stages.families.shapes import output_shapes
-from stages.onnx.given import INPUT, Given
+from stages.onnx.cut import INPUT
+from stages.onnx.given import Given
 from stages.onnx.make import NOT_WANTED, Made
 from stages.onnx.previous import comparison, drop_gate
 from stages.onnx.request import Request

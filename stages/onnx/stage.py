@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--pt", type=Path, help="the checkpoint, best.pt")
-    origin.add_argument("--onnx", type=Path, help="an ONNX file whose stock YOLO head is to be cut")
+    origin.add_argument("--onnx", type=Path, help="an ONNX file whose YOLO head is to be cut")
     parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
@@ -76,10 +76,11 @@ def _of_onnx(args: argparse.Namespace) -> Request:
     )
     if document is None:
         source = given_source.from_metadata(found, args.name or args.onnx.stem)
-        told_by = f"Of the metadata that Ultralytics wrote into {found.file}; preprocessing as Ultralytics trains."
+        told_by = f"Of the metadata in {found.file}; preprocessing as the trainer that writes them has it."
     else:
+        found = given_source.with_anchors(found, document)
         source, told_by = given_source.from_document(document, found), f"Of {args.source.name}."
-    return _request(args, found, family_of(found.head.described()), source, found.opset, None, told_by)
+    return _request(args, found, family_of(found.head.described), source, found.opset, None, told_by)
 
 
 def _request(

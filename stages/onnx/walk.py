@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 import onnx
 from mcwbuild.contract.errors import StageFailed
 from stages.onnx.ort_runner import OrtRunner, native_errors
+
+# What stands between a head's convolutions and its arithmetic, and the arithmetic itself.
+RESHAPING = frozenset(
+    ("Concat", "Reshape", "Transpose", "Slice", "Split", "Squeeze", "Unsqueeze", "Flatten", "Identity")
+)
+ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Div", "MatMul", "ReduceSum"})
 
 
 @dataclass(frozen=True)
@@ -71,21 +78,46 @@ def graph_of(model: Any) -> Graph:
     return Graph(model, {name: node for node in model.graph.node for name in node.output})
 
 
+def constant(graph: Graph, name: str) -> NDArray[Any] | None:
+    """The numbers of a weight or constant, None where `name` is computed."""
+    node = graph.makers.get(name)
+    while node is not None and node.op_type == "Identity":  # the exporter shares equal weights by it
+        name = node.input[0]
+        node = graph.makers.get(name)
+    if node is not None:
+        tensors = [attribute.t for attribute in node.attribute if attribute.name == "value"]
+        return onnx.numpy_helper.to_array(tensors[0]) if node.op_type == "Constant" and tensors else None
+    weights = (weight for weight in graph.model.graph.initializer if weight.name == name)
+    return next((onnx.numpy_helper.to_array(weight) for weight in weights), None)
+
+
 def measured(model: Any, tensors: Sequence[str], shape: Sequence[int]) -> dict[str, tuple[int, ...]]:
     """The shapes of `tensors` in a run of the model on zeros of `shape`.
 
     Inference of shapes gives up on unsimplified graphs that compute their own sizes, YOLO11's attention does.
     Raises StageFailed where ONNX Runtime does not load or run the model.
     """
+    return {name: value.shape for name, value in values(model, tensors, np.zeros(shape, np.float32)).items()}
+
+
+def values(model: Any, tensors: Sequence[str], feed: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+    """`tensors` as they are in a run of the model on `feed`. Raises StageFailed where it cannot be run."""
+    names = list(dict.fromkeys(tensors))
+    runner = OrtRunner(exposed(model, names), {}, names, 1)
+    failures: tuple[type[Exception], ...] = (RuntimeError, *native_errors())
+    try:
+        found = runner.run(feed)
+    except failures as error:
+        said = str(error).strip().splitlines()[0][:300]
+        raise StageFailed("ONNX Runtime cannot run the model.", f"It says: {said}.", kind="load") from error
+    return dict(zip(names, found, strict=True))
+
+
+def exposed(model: Any, tensors: Sequence[str]) -> bytes:
+    """The model with `tensors` among its outputs."""
     seen = onnx.ModelProto()
     seen.CopyFrom(model)
     own = {output.name for output in seen.graph.output}
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in tensors if name not in own)
-    runner = OrtRunner(seen.SerializeToString(), {}, tensors, 1)
-    failures: tuple[type[Exception], ...] = (RuntimeError, *native_errors())
-    try:
-        found = runner.run(np.zeros(shape, np.float32))
-    except failures as error:
-        said = str(error).strip().splitlines()[0][:300]
-        raise StageFailed("ONNX Runtime cannot run the model.", f"It says: {said}.", kind="load") from error
-    return {name: value.shape for name, value in zip(tensors, found, strict=True)}
+    data: bytes = seen.SerializeToString()
+    return data

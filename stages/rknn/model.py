@@ -65,6 +65,8 @@ def read(path: Path, source_path: Path) -> Model:
     head = _head(path, facts, source)
     family = family_of(head)
     problems = [*_input_problems(path, facts, contract), *_graph_problems(path, facts, head)]
+    if head.get("anchors") != contract["model"].get("anchors"):
+        problems.append(source.problem(("model", "anchors"), "model.anchors are not those of the head"))
     edited = inherit.own_hash(source)
     if edited is not None and not verified:
         raise ContractBroken(

@@ -67,6 +67,10 @@ _LAST = ("rknn/npu.py", "rknn/show.py", "rknn/board.py")
 _BOXES = "families/yolo/decode.py"
 PROGRAMS = {
     "yolo_dfl": Program((_BOXES,), 'View("detections", decode, finish, box_entries, box_text, draw_boxes)'),
+    "yolo_anchors": Program(
+        ("families/yolo/decode_anchors.py",),
+        'View("detections", decode_anchors, finish, box_entries, box_text, draw_boxes)',
+    ),
     "yolo_classes": Program(
         ("common/classification.py", "families/yolo/decode_classes.py", "rknn/show_classes.py"),
         'View("classes", decode_classes, finish_ranking, entries_of, class_text, write_classes)',

@@ -66,9 +66,12 @@ def export(
     *,
     slim: bool = False,
     metadata: Mapping[str, str] | None = None,
-    names: tuple[str, str] = ("images", "output0"),
+    names: tuple[str, ...] = ("images", "output0"),
 ) -> bytes:
-    """The serialised model [1, 3, H, W] -> [1, 4 + classes, n]: TorchScript exporter up to opset 17, else dynamo."""
+    """The serialised model of an input [1, 3, H, W] and the outputs `names[1:]`; those without a name as it comes.
+
+    By the TorchScript exporter up to opset 17, else dynamo.
+    """
     example = torch.zeros(1, 3, *size)
     model(example)  # the head keeps the anchors of the last size
     stream = io.BytesIO()
@@ -79,7 +82,7 @@ def export(
             (example,),
             stream,
             input_names=[names[0]],
-            output_names=[names[1]],
+            output_names=list(names[1:]),
             opset_version=opset,
             dynamo=opset > 17,
             external_data=False,

@@ -1,4 +1,4 @@
-"""The Ultralytics YOLO families, one for each task: which checkpoints are supported, and what is done with them.
+"""The YOLO families, one for each task of Ultralytics' and one for the original YOLOv5: how they are handled.
 
 Importing this loads neither torch nor ultralytics.
 """
@@ -11,9 +11,11 @@ from typing import Any
 
 from stages.common.checkpoint import Checkpoint
 from stages.families.family import Family
+from stages.families.yolo import anchors, anchors_network
 from stages.families.yolo.architectures import TASKS, architecture_of, is_yolo
 from stages.families.yolo.cut import cut, cut_classifier, cut_pose, cut_segmenter, cut_turned
 from stages.families.yolo.decode import decode
+from stages.families.yolo.decode_anchors import decode_anchors
 from stages.families.yolo.decode_classes import decode_classes
 from stages.families.yolo.decode_masks import decode_masks
 from stages.families.yolo.decode_poses import decode_poses
@@ -42,4 +44,13 @@ FAMILIES = (
     _family("segment", "yolo_masks", cut_segmenter, decode_masks),
     _family("pose", "yolo_poses", cut_pose, decode_poses),
     _family("obb", "yolo_turned", cut_turned, decode_turned),
+    Family(
+        TASKS["detect"],
+        frozenset({"yolo_anchors"}),
+        anchors.recognise,
+        anchors.describe,
+        anchors_network.build,
+        anchors.cut,
+        decode_anchors,
+    ),
 )

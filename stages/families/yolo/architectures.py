@@ -71,7 +71,7 @@ _SUPPORTED = (
     f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}, and of "
     f"{', '.join(_OTHERS[:-1])} and {_OTHERS[-1]} those for classification, segmentation, pose and oriented detection."
 )
-_TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
+TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
 
 
 def stem(checkpoint: Checkpoint) -> str:
@@ -82,17 +82,15 @@ def stem(checkpoint: Checkpoint) -> str:
 
 
 def is_yolo(checkpoint: Checkpoint) -> bool:
-    """Whether Ultralytics saved the checkpoint's network, or its forerunner YOLOv5."""
-    return checkpoint.model_class.startswith(("ultralytics.", "models.yolo."))
+    """Whether Ultralytics' package saved the checkpoint's network."""
+    return checkpoint.model_class.startswith("ultralytics.")
 
 
 def architecture_of(checkpoint: Checkpoint) -> Architecture:
     """The supported architecture of `checkpoint`. Raises InputError, naming task or architecture, for any other."""
     kind = checkpoint.model_class
-    if kind.startswith("models.yolo."):
-        raise _unsupported(checkpoint, "The YOLOv5 or YOLOv7 repository made it, not the ultralytics package.")
     name = stem(checkpoint)
-    found = next((one for one in ARCHITECTURES if one.stem.fullmatch(_TASK_SUFFIX.sub("", name))), None)
+    found = next((one for one in ARCHITECTURES if one.stem.fullmatch(TASK_SUFFIX.sub("", name))), None)
     label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
     if checkpoint.task not in TASKS:
         raise _unsupported(checkpoint, f"Its task is {ascii(checkpoint.task)[:40]} ({label}).")
@@ -112,7 +110,7 @@ def size_of(checkpoint: Checkpoint, architecture: Architecture) -> str:
     """
     if not architecture.sizes:
         return ""
-    match = architecture.stem.fullmatch(_TASK_SUFFIX.sub("", stem(checkpoint)))
+    match = architecture.stem.fullmatch(TASK_SUFFIX.sub("", stem(checkpoint)))
     named = match.group(1) if match else ""
     size = checkpoint.yaml.get("scale") or named or architecture.sizes[:1]  # as the library does
     if not isinstance(size, str) or len(size) != 1 or size not in architecture.sizes:

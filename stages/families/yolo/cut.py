@@ -97,7 +97,7 @@ def _cut(
             self.first_only = type(self.prototypes).__name__ == "Proto"  # YOLO26's takes every scale
 
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            features = _run(self.layers, self.save, self.features, x)
+            features = run_layers(self.layers, self.save, self.features, x)
             outputs: list[torch.Tensor] = []
             scales = zip(features, self.boxes, self.scores, self.branch, strict=True)
             for feature, boxes, scores, more in scales:
@@ -174,7 +174,7 @@ def cut_classifier(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str,
             self.linear.bias = head.linear.bias
 
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            feature = _run(self.layers, self.save, self.features, x)
+            feature = run_layers(self.layers, self.save, self.features, x)
             return (self.linear(self.pool(self.conv(feature))),)
 
     model: Any = network
@@ -188,7 +188,7 @@ def cut_classifier(network: torch.nn.Module) -> tuple[torch.nn.Module, dict[str,
     return Cut(model).eval(), described
 
 
-def _run(layers: Any, save: frozenset[int], features: Any, x: Any) -> Any:
+def run_layers(layers: Any, save: frozenset[int], features: Any, x: Any) -> Any:
     """What the head takes of the image `x`. The layers are run as BaseModel._predict_once does."""
     kept: list[Any] = []
     for layer in layers:

@@ -2,13 +2,12 @@
 
 `Exporter` (ultralytics/engine/exporter.py) writes each value as text: names `{0: 'person'}`, imgsz `[640, 640]`,
 stride, task, and a description that names the architecture. Preprocessing is not among them: it is the one that
-Ultralytics trains with.
+Ultralytics trains with. The original YOLOv5's `export.py` writes names and stride alone.
 """
 
 from __future__ import annotations
 
 import ast
-import copy
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,10 +16,15 @@ from mcwbuild.contract import inherit, validate
 from mcwbuild.contract import yaml as strict_yaml
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import text_problems
-from stages.families.yolo.architectures import ARCHITECTURES, TASKS
-from stages.families.yolo.preparation import LETTERBOXED
+from stages.families.yolo.architectures import ARCHITECTURES, TASK_SUFFIX, TASKS
+from stages.families.yolo.preparation import by_default
 
 NEEDED = ("names", "imgsz", "stride", "task")
+_OF_ANCHORS = ("names", "stride")  # all that the original YOLOv5's export.py writes; the graph tells the rest
+_TASKS = {
+    **{"yolo_dfl": "detect", "yolo_masks": "segment", "yolo_poses": "pose", "yolo_turned": "obb"},
+    **{"yolo_classes": "classify", "yolo_anchors": "detect"},
+}
 _MAX_TEXT = 1 << 20  # characters; a thousand long names have 300,000
 _FREE = ("version", "license", "description")  # carried for reference, where their text is accepted
 _WRITE = (
@@ -37,11 +41,13 @@ def source_of_metadata(
     Raises InputError, with everything at once, where the metadata are not Ultralytics', are not those of this
     graph, or hold names that are not accepted.
     """
-    missing = [key for key in NEEDED if key not in metadata]
+    of_anchors = head["family"] == "yolo_anchors"
+    missing = [key for key in (_OF_ANCHORS if of_anchors else NEEDED) if key not in metadata]
+    missing += ["anchors"] if of_anchors and "anchors" not in head else []
     if missing:
         raise InputError(
             f"Nothing says what {file} was trained with.",
-            f"No --source is given, and its metadata lack {', '.join(missing)}, which Ultralytics writes.",
+            f"No --source is given, and its metadata lack {', '.join(missing)}.",
             _WRITE,
             kind="source",
         )
@@ -60,13 +66,22 @@ def source_of_metadata(
         "model": {
             "name": name,
             "version": _version(metadata, sha256),
-            "type": _architecture(metadata),
-            "task": TASKS[metadata["task"]],
+            "type": "YOLOv5" if of_anchors else _architecture(metadata),
+            "task": TASKS[_TASKS[head["family"]]],
+            **({"anchors": head["anchors"]} if of_anchors else {}),
         },
-        "classes": {"names": names, "num_classes": len(names)},
+        "classes": {
+            "names": names,
+            "num_classes": len(names),
+            **({"keypoints": head["keypoints"]} if "keypoints" in head else {}),
+        },
         "input": {"size": list(size), "channels": 3, "format": "RGB", "dtype": "float32", "layout": "NCHW"},
-        "preprocessing": copy.deepcopy(LETTERBOXED),
-        "training": {"framework": "ultralytics", "known_from": "metadata of the ONNX file", **_reference(metadata)},
+        "preprocessing": by_default("classify" if head["family"] == "yolo_classes" else "detect", size),
+        "training": {
+            "framework": "yolov5" if of_anchors else "ultralytics",
+            "known_from": "metadata of the ONNX file",
+            **_reference(metadata),
+        },
     }
     document = strict_yaml.load(strict_yaml.dump(source), f"{file} (metadata)")
     validate.require(document, "training_source")
@@ -77,9 +92,16 @@ def _problems(
     metadata: Mapping[str, str], names: list[str], size: Sequence[int], head: Mapping[str, Any], place: str
 ) -> list[Problem]:
     """Where the metadata contradict the graph, or say what is not supported."""
-    side = _literal(metadata["imgsz"])
+    task = _TASKS[head["family"]]
+    side = _literal(metadata.get("imgsz", str(list(size))))
+    keypoints = _literal(metadata.get("kpt_shape", "None"))
     checks = (
-        (metadata["task"] == "detect", f"its task is {ascii(metadata['task'])[:40]}, not 'detect'", "task"),
+        (metadata.get("task", task) == task, f"its task is {ascii(metadata.get('task'))[:40]}, not {task!a}", "task"),
+        (
+            task != "pose" or (isinstance(keypoints, list | tuple) and list(keypoints) == head["keypoints"]),
+            f"its kpt_shape is {ascii(keypoints)[:40]}, but its graph has {head.get('keypoints')}",
+            "kpt_shape",
+        ),
         (bool(names), "its names are not a list of texts, numbered from 0", "names"),
         (
             not names or len(names) == head["num_classes"],
@@ -92,8 +114,8 @@ def _problems(
             "imgsz",
         ),
         (
-            _literal(metadata["stride"]) == max(head["strides"]),
-            f"its stride is {ascii(metadata['stride'])[:40]}, but its graph has {head['strides']}",
+            "strides" not in head or _literal(metadata["stride"]) == max(head["strides"]),
+            f"its stride is {ascii(metadata['stride'])[:40]}, but its graph has {head.get('strides')}",
             "stride",
         ),
         (
@@ -123,8 +145,8 @@ def _literal(text: str) -> Any:
 
 def _architecture(metadata: Mapping[str, str]) -> str:
     """`YOLO11` from "Ultralytics YOLO11n model trained on ..."; `YOLO` where nothing says so."""
-    found = re.match(r"Ultralytics ([A-Za-z0-9]{1,40}) model", metadata.get("description", ""))
-    stem = found.group(1).lower() if found else ""
+    found = re.match(r"Ultralytics ([A-Za-z0-9-]{1,40}) model", metadata.get("description", ""))
+    stem = TASK_SUFFIX.sub("", found.group(1).lower()) if found else ""
     return next((one.type for one in ARCHITECTURES if one.stem.fullmatch(stem)), "YOLO")
 
 

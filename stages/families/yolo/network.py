@@ -12,6 +12,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +43,21 @@ _FREE_SETTINGS = {
     *("export", "dynamic", "format", "shape", "max_det", "agnostic_nms", "end2end", "xyxy", "device", "criterion"),
     *("recompute_scale_factor", "nc", "no", "transforms", "default_act", "conf", "iou", "separate_outputs"),
 }
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a checkpoint may hold.
+
+    packages: of its modules' classes. refuse: (checkpoint, what was found) -> the error where it holds something else.
+    wholes: classes of the whole network that stand for the rebuilt one's. unused: a weight that may be there, and is
+    not taken.
+    """
+
+    packages: tuple[str, ...]
+    refuse: Callable[[Checkpoint, str], InputError]
+    wholes: tuple[str, ...] = ()
+    unused: str = ""
 
 
 def quiet_ultralytics() -> None:
@@ -75,8 +92,7 @@ def build(checkpoint: Checkpoint) -> torch.nn.Module:
     made = getattr(tasks, _CLASSES[checkpoint.task])
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
         network: torch.nn.Module = made(stock, ch=3, nc=len(names), verbose=False)
-    _load(checkpoint, network)
-    _compare_modules(checkpoint, network)
+    fill(checkpoint, network, _ULTRALYTICS)
     network.names = dict(enumerate(names))
     return network.float().eval().requires_grad_(False)
 
@@ -130,14 +146,21 @@ def _listed(value: Any) -> Any:
     return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
+def fill(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
+    """Copy the weights into the network, and compare its modules with the checkpoint's dead ones. Raises InputError."""
+    _load(checkpoint, network, origin)
+    _compare_modules(checkpoint, network, origin)
+
+
+def _load(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
     """Copy the weights into the network; each has to be there, of its shape, and finite."""
     import torch
 
     own = network.state_dict()
-    missing, more = own.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - own.keys()
+    tensors = {name: array for name, array in checkpoint.tensors.items() if name != origin.unused}
+    missing, more = own.keys() - tensors.keys(), tensors.keys() - own.keys()
     if missing or more:
-        if missing and not any(".bn." in name for name in checkpoint.tensors):
+        if missing and not any(".bn." in name for name in tensors):
             raise InputError(
                 f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
                 f"The weight {min(missing)} is missing.",
@@ -145,10 +168,14 @@ def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
                 kind="fused",
             )
         name = ascii(min(missing or more))[1:-1][:100]
-        raise _custom(checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}.")
-    for name, array in checkpoint.tensors.items():
+        raise origin.refuse(
+            checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}."
+        )
+    for name, array in tensors.items():
         if tuple(own[name].shape) != array.shape:
-            raise _custom(checkpoint, f"The weight {name} has the shape {array.shape}, not {tuple(own[name].shape)}.")
+            raise origin.refuse(
+                checkpoint, f"The weight {name} has the shape {array.shape}, not {tuple(own[name].shape)}."
+            )
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise InputError(
                 f"The weights of {checkpoint.file} cannot be used.",
@@ -156,25 +183,26 @@ def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
                 "The training failed: take an earlier checkpoint, or train again.",
                 kind="weights",
             )
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.tensors.items()}, strict=True)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()}, strict=True)
 
 
-def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
+def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
     """Raise InputError where a module of the checkpoint has another class or other settings than the rebuilt one."""
     rebuilt = dict(network.named_modules(remove_duplicate=False))
     for path, found in checkpoint.modules.items():
         own = rebuilt.get(path)
         package, _, kind = found.kind.rpartition(".")
-        if own is None or kind != type(own).__name__ or not package.startswith(("torch.nn.", "ultralytics.")):
-            raise _custom(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
+        named = own is not None and (kind == type(own).__name__ or (path == "" and found.kind in origin.wholes))
+        if own is None or not named or not f"{package}.".startswith(origin.packages):
+            raise origin.refuse(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
         for name, value in found.settings.items():
             if name in vars(own) and name not in _FREE_SETTINGS and _listed(vars(own)[name]) != _listed(value):
-                raise _custom(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
+                raise origin.refuse(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
     own_stride: Any = network.stride
     if checkpoint.stride != tuple(int(value) for value in own_stride.tolist()):
-        raise _custom(checkpoint, f"Its strides are {list(checkpoint.stride)}.")
+        raise origin.refuse(checkpoint, f"Its strides are {list(checkpoint.stride)}.")
     if rebuilt.keys() - checkpoint.modules.keys():
-        raise _custom(checkpoint, f"Its part {min(rebuilt.keys() - checkpoint.modules.keys())} is missing.")
+        raise origin.refuse(checkpoint, f"Its part {min(rebuilt.keys() - checkpoint.modules.keys())} is missing.")
 
 
 def _custom(checkpoint: Checkpoint, found: str) -> InputError:
@@ -185,3 +213,6 @@ def _custom(checkpoint: Checkpoint, found: str) -> InputError:
         "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
         kind="custom-architecture",
     )
+
+
+_ULTRALYTICS = Origin(("torch.nn.", "ultralytics."), _custom)

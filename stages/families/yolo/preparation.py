@@ -27,8 +27,17 @@ def preparation(checkpoint: Checkpoint, size: Sequence[int]) -> dict[str, Any]:
     Raises InputError where a classifier was trained with transforms that are not Ultralytics'.
     """
     if checkpoint.task != "classify":
-        return copy.deepcopy(LETTERBOXED)
+        return by_default(checkpoint.task, size)
     mean, std = _normalisation(checkpoint)
+    return _of_classifier(size, mean, std)
+
+
+def by_default(task: str, size: Sequence[int]) -> dict[str, Any]:
+    """`preprocessing` of a network that Ultralytics trained with its own settings; `task` is its word for it."""
+    return _of_classifier(size, [0.0] * 3, [FULL_SCALE] * 3) if task == "classify" else copy.deepcopy(LETTERBOXED)
+
+
+def _of_classifier(size: Sequence[int], mean: list[float], std: list[float]) -> dict[str, Any]:
     return {
         # Ultralytics scales the shorter side of an image to a square input, and stretches it to any other.
         "resize": {"method": "center_crop" if size[0] == size[1] else "direct", "interpolation": "antialias"},

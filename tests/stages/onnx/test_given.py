@@ -13,9 +13,8 @@ from onnx import TensorProto, helper
 
 from mcwbuild.contract.errors import InputError
 from stages.families.yolo.decode import decode
-from stages.onnx import given
+from stages.onnx import given, head_stock
 from stages.onnx.ort_runner import OrtRunner
-from stages.onnx.reference import split
 from tests.support.foreign_onnx import SMALL, export, network
 
 CASES = {
@@ -30,6 +29,12 @@ CASES = {
 }
 
 
+def split(output: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes x1 y1 x2 y2 [n, 4] and scores [nc, n] of an Ultralytics output [1, 4 + nc, n]."""
+    centre, half, scores = output[0, :2], output[0, 2:4] / 2, output[0, 4:]
+    return np.concatenate([centre - half, centre + half]).T, scores
+
+
 def written(folder: Path, data: bytes) -> Path:
     path = folder / "model.onnx"
     path.write_bytes(data)
@@ -41,7 +46,7 @@ def test_the_cut_gives_what_the_network_gives_in_pytorch(tmp_path: Path, case: s
     architecture, classes, size, opset, slim, joined = CASES[case]
     model = network(architecture, classes, joined=joined)
     found = given.read(written(tmp_path, export(model, size, opset, slim=slim)))
-    head = found.head.described()
+    head = found.head.described
     assert (head["strides"], head["reg_max"], head["num_classes"]) == ([8, 16, 32], 16, classes)
     assert (found.opset, found.size, found.channels) == (opset, size, 3)
     data = given.cut(found)
@@ -63,7 +68,7 @@ def test_one_bin_is_found_without_a_softmax(tmp_path: Path) -> None:
     model = network("yolo26n.yaml", 3)
     model.model[-1].end2end = False  # as `yolo export` has it unless nms=False
     found = given.read(written(tmp_path, export(model, (64, 96))))
-    assert found.head.described() | {"outputs": []} == {
+    assert found.head.described | {"outputs": []} == {
         "family": "yolo_dfl",
         "strides": [8, 16, 32],
         "reg_max": 1,
@@ -250,18 +255,19 @@ def test_changed_bytes_are_a_typed_error_or_a_whole_model(tmp_path: Path, small:
 def test_a_graph_whose_scales_do_not_fit_its_input_is_refused(small: bytes, tmp_path: Path) -> None:
     found = given.read(written(tmp_path, small))
     graph = given.graph_of(onnx.load_from_string(small))
-    pairs = [(scale.boxes, scale.scores) for scale in found.head.scales]
-    shapes = {found.head.output: (1, 6, 30)}
+    tensors = head_stock.convolutions(graph, "m")
+    pairs = tensors.pairs
+    shapes = {tensors.dense: (1, 6, 30)}
     for (boxes, scores), cells in zip(pairs, ((4, 6), (2, 3)), strict=True):
         shapes |= {boxes: (1, 64, *cells), scores: (1, 2, *cells)}
-    assert given.heads.find(graph, pairs, shapes, (32, 48), "m") == found.head
+    assert head_stock.find(graph, tensors, shapes, (32, 48), "m") == found.head
     for wrong, said in (
         ({pairs[0][0]: (1, 63, 4, 6)}, "63"),
         ({pairs[0][0]: (1, 64, 5, 6)}, "5, 6"),
         ({pairs[0][0]: (1, 64, 5, 7), pairs[0][1]: (1, 2, 5, 7)}, "no stride"),
         ({pairs[0][0]: (1, 64, 2, 3), pairs[0][1]: (1, 2, 2, 3)}, r"strides \[16, 16\]"),
         ({pairs[1][1]: (1, 3, 2, 3)}, r"\[2, 3\] of scores"),
-        ({found.head.output: (1, 6, 31)}, "31"),
+        ({tensors.dense: (1, 6, 31)}, "31"),
     ):
         with pytest.raises(InputError, match=said):
-            given.heads.find(graph, pairs, shapes | wrong, (32, 48), "m")
+            head_stock.find(graph, tensors, shapes | wrong, (32, 48), "m")

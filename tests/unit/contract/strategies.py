@@ -47,7 +47,12 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
         return draw(st.lists(values, min_size=channels, max_size=channels))
 
     return {
-        "model": {"name": "m", "type": "YOLO11", "task": draw(st.sampled_from(("object_detection", "pose")))},
+        "model": {
+            "name": "m",
+            "type": "YOLO11",
+            "task": draw(st.sampled_from(("object_detection", "pose"))),
+            "anchors": [[draw(st.lists(st.integers(1, 500), min_size=2, max_size=2))]],
+        },
         "classes": {
             "names": names,
             "num_classes": len(names),

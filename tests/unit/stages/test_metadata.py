@@ -13,7 +13,7 @@ from mcwbuild.contract import inherit
 from mcwbuild.contract.errors import InputError
 from stages.families.yolo.metadata import source_of_metadata
 
-HEAD = {"num_classes": 2, "strides": [8, 16, 32]}
+HEAD = {"family": "yolo_dfl", "num_classes": 2, "strides": [8, 16, 32]}
 WRITTEN = {
     "description": "Ultralytics YOLO11n model trained on data.yaml",
     "date": "2026-11-23T02:13:11.123456",
