@@ -44,9 +44,11 @@ class Step:
 def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
     """`--name`, else `model.name`, else the model's folder (Ultralytics' `train/weights/best.pt` is `train`).
 
+    `model` may be what a training is begun with: a data.yaml, or the folder of a classification, which gives the name.
+
     Raises InputError where documents cannot hold the name.
     """
-    folder = look.real(model).parent
+    folder = look.real(model) if look.is_folder(model) else look.real(model).parent
     own = folder.parent.name if folder.name == "weights" else folder.name
     given = settings["name"] or source_name
     return names.model_name(given or own or "model", given=bool(given))

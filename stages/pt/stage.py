@@ -120,7 +120,8 @@ def _trained(request: TrainRequest, trained: Trained, bench: Bench) -> Request:
     path = bench.out / PT.artefacts[0]
     disk.write_atomic(path, trained.best)
     checkpoint, family = read_inertly(path)
-    source = generate(checkpoint, family, request.name or request.data.absolute().parent.name, None)
+    folder = request.data.absolute() if request.data.is_dir() else request.data.absolute().parent
+    source = generate(checkpoint, family, request.name or folder.name, None)
     source["training"] = {**source.get("training", {}), **trained.training}
     source["dataset"] = trained.dataset
     documents.write_yaml(bench.out / PT.source, source)

@@ -20,6 +20,7 @@ from stages.common.dataset_check import Survey
 from stages.common.device import cpu_model, versions
 from stages.common.evaluate import Settings
 from stages.families import Family
+from stages.families.yolo.architectures import TASKS
 from stages.families.yolo.stock import Stock
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ class TrainRequest:
     own_state: bool
 
     @property
+    def task(self) -> str:
+        """Ultralytics' word for what the network learns."""
+        if self.stock is not None:
+            return self.stock.task
+        assert self.weights is not None
+        return self.weights[0].task
+
+    @property
     def model(self) -> str:
         """What it begins from, for people."""
         return self.config.model if self.stock else Path(self.config.model).name
@@ -66,7 +75,7 @@ class Trained:
 def train(request: TrainRequest, bench: Bench) -> Trained:
     """Check the dataset and train, or go on training. Raises InputError, EnvironmentLacking, StageFailed, Refused."""
     with bench.step("check", f"{request.data.name}") as step:
-        survey = dataset_check.survey(request.data, bench.threads, step.progress)
+        survey = dataset_check.survey(request.data, TASKS[request.task], bench.threads, step.progress)
         step.result = _said(survey)
     doubts = tuple(dataset_check.doubts(survey.warnings))
     for doubt in doubts:
@@ -101,6 +110,7 @@ def _key(request: TrainRequest, survey: Survey) -> str:
         "weights": request.weights[0].sha256 if request.weights else None,
         "settings": settings,
         "names": survey.dataset.names,
+        "keypoints": survey.dataset.keypoints,
         "splits": {name: split.sha256 for name, split in survey.splits.items()},
         "versions": versions("ultralytics-opencv-headless", "torch"),
     }
@@ -113,14 +123,17 @@ def _job(request: TrainRequest, survey: Survey, bench: Bench, key: str, state: S
 
     if request.stock is not None:
         stock, weights = request.stock, None
-        architecture, task = stock_yaml(stock.architecture, stock.task, stock.size, stock.name), stock.task
+        architecture = stock_yaml(stock.architecture, stock.task, stock.size, stock.name)
     else:
         assert request.weights is not None
         checkpoint, family = request.weights
         weights = family.build(checkpoint)
-        architecture, task = weights.yaml, checkpoint.task
+        architecture = weights.yaml
     images = {name: split.images for name, split in survey.splits.items()}
-    return Job(task, architecture, weights, request.data.name, images, key, request.state, bench, state)
+    return Job(
+        request.task, survey.dataset.names, architecture, weights, request.data.name, images, key, request.state, bench,
+        state,
+    )  # fmt: skip
 
 
 def _arguments(request: TrainRequest, survey: Survey, bench: Bench) -> dict[str, Any]:
@@ -140,6 +153,8 @@ def _arguments(request: TrainRequest, survey: Survey, bench: Bench) -> dict[str,
         chosen |= {"workers": 0, "amp": False}
     else:
         chosen["workers"] = min(chosen.get("workers", 8), bench.threads)
+    if chosen.get("auto_augment") is False:
+        chosen["auto_augment"] = None  # as the library says it
     data = lay_out(survey.dataset, bench.scratch / "dataset")
     return chosen | {
         "model": request.model, "data": str(data), "device": device, "project": str(bench.scratch), "name": "run",
@@ -186,6 +201,7 @@ def _training(request: TrainRequest, state: State) -> dict[str, Any]:
         "begun_from": begun or {"architecture": request.model},
         "epochs_run": state.epoch + 1,
         "best_epoch": state.best_epoch + 1,
+        **({"augmentations": state.trainer["transforms"]} if state.trainer["transforms"] else {}),
     }
 
 

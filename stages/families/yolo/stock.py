@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from mcwbuild.contract.errors import InputError
 from stages.families.yolo.architectures import ARCHITECTURES, SUFFIXES, TASKS, Architecture
 
-TRAINED = ("detect",)  # tasks: the others are taken as their trainer left them
-
 
 @dataclass(frozen=True)
 class Stock:
@@ -36,19 +34,19 @@ def stock(name: str, task: str | None = None) -> Stock:
         near = difflib.get_close_matches(stem, list(_names()), 1, 0.5)
         raise _refusal(
             f"The architecture {ascii(name)[1:-1][:80]} is not known.",
-            "It is no detection model of Ultralytics' own.",
+            "It is no model of Ultralytics' own that is supported.",
             f"Did you mean {near[0]}.yaml?" if near else "Take for example yolo11n.yaml.",
         )
     if task not in (None, meant):
         raise _refusal(
             f"{name} is not a network for the task {task}.", f"Its task is {meant}.", "Leave `task` out, or the model."
         )
-    if meant not in TRAINED:
-        able = ", ".join(TASKS[known] for known in TRAINED)
+    if meant not in architecture.tasks:
+        able = ", ".join(TASKS[known] for known in architecture.tasks)
         raise _refusal(
             f"{name} cannot be trained here.",
-            f"Its task is {TASKS[meant]}.",
-            f"Networks for {able} are trained here; train it with Ultralytics and start at its best.pt.",
+            f"Its task is {TASKS[meant]}, and of {architecture.type} networks for {able} are supported.",
+            f"Take for example yolo11n{SUFFIXES[meant]}.yaml.",
         )
     size = (match.group(1) or architecture.sizes[0]) if architecture.sizes else ""  # no letter: as the library does
     return Stock(name, architecture, size, meant)
@@ -59,9 +57,10 @@ def _refusal(what: str, found: str, remedy: str) -> InputError:
 
 
 def _names() -> Iterator[str]:
-    """Every architecture in every size, for a word about what may have been meant."""
+    """Every architecture in every size and task, for a word about what may have been meant."""
     for one in ARCHITECTURES:
         name = one.stock.rpartition("/")[2].removesuffix(".yaml")
         head, dash, tail = name.partition("-")
         for size in one.sizes or " ":
-            yield name.format(size=size) if "{size}" in name else f"{head}{size.strip()}{dash}{tail}"
+            whole = name.format(size=size) if "{size}" in name else f"{head}{size.strip()}{dash}{tail}"
+            yield from (whole + SUFFIXES[task] for task in one.tasks)
