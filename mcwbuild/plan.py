@@ -99,10 +99,10 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
 
 
 def train_step(
-    config: Path, weights: Path | None, name: str, settings: Settings, dataset: Dataset, out: Path, *, anew: bool
+    config: Path, given: Path | None, name: str, settings: Settings, dataset: Dataset, out: Path, *, anew: bool
 ) -> Step:
-    """Phase 1 with a training before it; `weights` are those that it begins from, where it does."""
-    inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", weights)))
+    """Phase 1 with a training before it; `given` is the checkpoint or YAML that it begins from, where it is a file."""
+    inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", given)))
     images = (*dataset.splits.get("train", ()), *evaluation_images(dataset))
     return Step("pt", PT, inputs, (f"--name={name}", *_shared(settings)), images, out / PT.package, anew)
 

@@ -43,7 +43,7 @@ _CORNERS = 8  # numbers of four points
 
 @dataclass(frozen=True)
 class Form:
-    """What a line holds behind its class: boxes or polygons alike, polygons alone, four corners, or boxes with keypoints."""
+    """What a line holds behind its class: box or polygon alike, a polygon, four corners, or a box with keypoints."""
 
     kind: Literal["box", "polygon", "corners", "keypoints"] = "box"
     keypoints: tuple[int, int] = (0, 0)  # how many, and how many numbers each

@@ -178,8 +178,10 @@ def metric_names(task: str) -> dict[str, str]:
     if task == "classify":
         return _OF_CLASSES
     of = _MEASURED_BY.get(task)
-    boxes = {f"metrics/{theirs}(B)": f"boxes_{ours}" if of else ours for theirs, ours in _OF_OBJECTS.items()}
-    return boxes | {f"metrics/{theirs}({of})": ours for theirs, ours in _OF_OBJECTS.items() if of}
+    if of is None:
+        return {f"metrics/{theirs}(B)": ours for theirs, ours in _OF_OBJECTS.items()}
+    first = {f"metrics/{theirs}({of})": ours for theirs, ours in _OF_OBJECTS.items()}
+    return first | {f"metrics/{theirs}(B)": f"boxes_{ours}" for theirs, ours in _OF_OBJECTS.items()}
 
 
 def _keep(trainer: Any, job: Job) -> None:

@@ -59,7 +59,7 @@ class TrainRequest:
     @property
     def model(self) -> str:
         """What it begins from, for people."""
-        return self.config.model if self.stock else Path(self.config.model).name
+        return self.stock.name if self.stock else Path(self.config.model).name
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,7 @@ def _key(request: TrainRequest, survey: Survey) -> str:
     parts = {
         "model": request.model,
         "weights": request.weights[0].sha256 if request.weights else None,
+        "yaml": request.stock.sha256 if request.stock else None,
         "settings": settings,
         "names": survey.dataset.names,
         "keypoints": survey.dataset.keypoints,
@@ -118,12 +119,16 @@ def _key(request: TrainRequest, survey: Survey) -> str:
 
 
 def _job(request: TrainRequest, survey: Survey, bench: Bench, key: str, state: State | None) -> Job:
-    from stages.families.yolo.network import stock_yaml
+    from stages.families.yolo.network import stock_yaml, try_yaml
     from stages.pt.trainer import Job
 
     if request.stock is not None:
         stock, weights = request.stock, None
-        architecture = stock_yaml(stock.architecture, stock.task, stock.size, stock.name)
+        if stock.yaml is not None:
+            architecture = dict(stock.yaml)
+            try_yaml(architecture, stock.task, stock.name)
+        else:
+            architecture = stock_yaml(stock.architecture, stock.task, stock.size, stock.name)
     else:
         assert request.weights is not None
         checkpoint, family = request.weights
@@ -196,9 +201,10 @@ def _saying_how_to_go_on(job: Job, bench: Bench) -> Iterator[None]:
 
 def _training(request: TrainRequest, state: State) -> dict[str, Any]:
     begun = {"weights": request.weights[0].file, "sha256": request.weights[0].sha256} if request.weights else None
+    own = {"sha256": request.stock.sha256} if request.stock and request.stock.sha256 else {}
     return {
         "configuration": {"file": request.config.file.name, "sha256": disk.sha256_of(request.config.file)},
-        "begun_from": begun or {"architecture": request.model},
+        "begun_from": begun or {"architecture": request.model, **own},
         "epochs_run": state.epoch + 1,
         "best_epoch": state.best_epoch + 1,
         **({"augmentations": state.trainer["transforms"]} if state.trainer["transforms"] else {}),
@@ -209,7 +215,7 @@ def _dataset(survey: Survey) -> dict[str, Any]:
     found = survey.dataset
     return {
         "file": found.file.name,
-        "sha256": disk.sha256_of(found.file),
+        **({} if found.by_folder else {"sha256": disk.sha256_of(found.file)}),
         "splits": {
             name: {
                 "images": split.images,

@@ -1,9 +1,9 @@
 """The network of a YOLO checkpoint, rebuilt from the library's own architecture and the checkpoint's weights.
 
-The checkpoint's objects are never used: the network comes from the YAML that Ultralytics ships, and
-is then compared with the dead module tree, class by class and setting by setting, so that a file
-whose parts were exchanged is not rebuilt as something else. torch and ultralytics are imported
-inside functions only.
+The checkpoint's objects are never used: the network comes from the YAML that Ultralytics ships, or from one
+that is written anew of known parts (`custom`), and is then compared with the dead module tree, class by class
+and setting by setting, so that a file whose parts were exchanged is not rebuilt as something else. torch and
+ultralytics are imported inside functions only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,20 +21,13 @@ import numpy as np
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.architectures import Architecture, architecture_of, size_of
+from stages.families.yolo.architectures import CLASSES, Architecture, architecture_of, newer, size_of, stem
+from stages.families.yolo.custom import Unsound, sound_yaml
 from stages.families.yolo.description import class_names, keypoints
 
 if TYPE_CHECKING:
     import torch
 
-# The library's class of each task's networks, in ultralytics.nn.tasks.
-_CLASSES = {
-    "detect": "DetectionModel",
-    "segment": "SegmentationModel",
-    "pose": "PoseModel",
-    "obb": "OBBModel",
-    "classify": "ClassificationModel",
-}
 # What a YAML may differ in without being another architecture.
 _FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
 # What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
@@ -41,6 +36,11 @@ _FREE_SETTINGS = {
     *("export", "dynamic", "format", "shape", "max_det", "agnostic_nms", "end2end", "xyxy", "device", "criterion"),
     *("recompute_scale_factor", "nc", "no", "transforms", "default_act", "conf", "iou", "separate_outputs"),
 }
+# What the library raises where the layers of a YAML do not fit together.
+_MISFITS = (
+    *(TypeError, ValueError, LookupError, RuntimeError, AssertionError, ArithmeticError, AttributeError),
+    NotImplementedError,
+)
 
 
 def quiet_ultralytics() -> None:
@@ -62,28 +62,96 @@ def quiet_ultralytics() -> None:
 def build(checkpoint: Checkpoint) -> torch.nn.Module:
     """The network with the checkpoint's weights: float32, in eval mode, on the CPU, no gradients.
 
-    Its outputs are bit-identical to those of Ultralytics' own loading. Raises InputError where the
-    architecture is not supported or not the library's own, or a weight is missing or not finite.
+    Its outputs are bit-identical to those of Ultralytics' own loading. Raises InputError where the architecture is
+    not supported or not made of the library's own modules, or a weight is missing, of another shape or not finite.
     """
     names = class_names(checkpoint)
-    stock = _stock(checkpoint)
-    _compare_yaml(checkpoint, stock)
+    yaml, difference = _yaml(checkpoint)
     quiet_ultralytics()
     import torch
-    from ultralytics.nn import tasks
 
-    made = getattr(tasks, _CLASSES[checkpoint.task])
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
-        network: torch.nn.Module = made(stock, ch=3, nc=len(names), verbose=False)
+        network = _of_own_yaml(checkpoint, yaml, difference) if difference else _of_yaml(checkpoint, yaml)
     _load(checkpoint, network)
     _compare_modules(checkpoint, network)
     network.names = dict(enumerate(names))
     return network.float().eval().requires_grad_(False)
 
 
-def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
+def _of_yaml(checkpoint: Checkpoint, yaml: dict[str, Any]) -> torch.nn.Module:
+    from ultralytics.nn import tasks
+
+    made = getattr(tasks, CLASSES[checkpoint.task])
+    network: torch.nn.Module = made(yaml, ch=3, nc=len(checkpoint.names), verbose=False)
+    return network
+
+
+def _of_own_yaml(checkpoint: Checkpoint, yaml: dict[str, Any], difference: str) -> torch.nn.Module:
+    """The network of a YAML that is not the library's; first without memory, so that its size is that of the file."""
+    import torch
+    from ultralytics.nn import tasks
+    from ultralytics.nn.modules import Conv
+
+    usual = Conv.default_act
+    try:
+        with torch.device("meta"):
+            layers, _ = tasks.parse_model(deepcopy({**yaml, "head": yaml["head"][:-1]}), ch=3, verbose=False)
+        _match({f"model.{name}": weight for name, weight in layers.state_dict().items()}, checkpoint)
+        return _of_yaml(checkpoint, yaml)
+    except _MISFITS as error:
+        reason = " ".join(str(error).split())[:200]
+        raise _custom(
+            checkpoint, f"{difference} It does not fit together: {type(error).__name__}: {reason}."
+        ) from error
+    finally:
+        Conv.default_act = usual
+
+
+def try_yaml(yaml: Mapping[str, Any], task: str, name: str) -> None:
+    """Raise InputError where the layers of a sound YAML, that of the file `name`, do not fit together."""
+    quiet_ultralytics()
+    import torch
+    from ultralytics.nn import tasks
+    from ultralytics.nn.modules import Conv
+
+    usual = Conv.default_act
+    try:
+        with torch.random.fork_rng(devices=[]):
+            getattr(tasks, CLASSES[task])(deepcopy(dict(yaml)), ch=3, verbose=False)
+    except _MISFITS as error:
+        raise InputError(
+            f"{name} is no architecture that can be trained.",
+            f"Its layers do not fit together: {type(error).__name__}: {' '.join(str(error).split())[:200]}.",
+            "Correct it; Ultralytics' own YAMLs are examples.",
+            kind="architecture",
+        ) from error
+    finally:
+        Conv.default_act = usual
+
+
+def _yaml(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """What the network is built from, and how it differs from the library's own YAML; empty where it is that.
+
+    Raises InputError where it is another one that cannot be built.
+    """
     architecture = architecture_of(checkpoint)
+    difference = "It is made from no YAML of the library's that is supported."
+    if architecture.stock:
+        stock = _stock(checkpoint, architecture)
+        difference = _difference(checkpoint, stock)
+        if not difference:
+            return stock, ""
+    try:
+        own = sound_yaml(checkpoint.yaml, checkpoint.task, len(checkpoint.names))
+    except Unsound as error:
+        raise _custom(checkpoint, f"{difference} And {error}.") from error
+    if checkpoint.task == "pose":
+        own["kpt_shape"] = keypoints(checkpoint)
+    return {**own, "yaml_file": stem(checkpoint) + ".yaml"}, difference
+
+
+def _stock(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
+    """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
     size = size_of(checkpoint, architecture)
     stock = stock_yaml(architecture, checkpoint.task, size, str(checkpoint.yaml.get("yaml_file")))
     if checkpoint.task == "pose":
@@ -105,17 +173,16 @@ def stock_yaml(architecture: Architecture, task: str, size: str, name: str) -> d
     return {**stock, "scale": size, "yaml_file": name}
 
 
-def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:
-    """Raise InputError where the checkpoint's YAML is not the library's, classes and scale aside."""
+def _difference(checkpoint: Checkpoint, stock: dict[str, Any]) -> str:
+    """A sentence where the checkpoint's YAML is not the library's, classes and scale aside; else empty."""
     found = checkpoint.yaml
     for key in sorted((stock.keys() | found.keys()) - _FREE_KEYS):
         if _listed(found.get(key)) != _listed(stock.get(key)):
-            raise _custom(checkpoint, f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML.")
+            return f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML."
     size = stock["scale"]
     if _scaling(found, stock, size) != _scaling(stock, stock, size):
-        raise _custom(checkpoint, f"Its scale{f' `{size}`' if size else ''} is not that of the library's own YAML.")
-    if found.get("channels", found.get("ch", 3)) != 3:
-        raise _custom(checkpoint, "Its images do not have three channels.")
+        return f"Its scale{f' `{size}`' if size else ''} is not that of the library's own YAML."
+    return "" if found.get("channels", found.get("ch", 3)) == 3 else "Its images do not have three channels."
 
 
 def _scaling(found: dict[str, Any], stock: dict[str, Any], size: str) -> Any:
@@ -137,18 +204,9 @@ def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
     own = network.state_dict()
     missing, more = own.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - own.keys()
     if missing or more:
-        if missing and not any(".bn." in name for name in checkpoint.tensors):
-            raise InputError(
-                f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
-                f"The weight {min(missing)} is missing.",
-                "Give the checkpoint as the training wrote it.",
-                kind="fused",
-            )
-        name = ascii(min(missing or more))[1:-1][:100]
-        raise _custom(checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}.")
+        raise _other_weights(checkpoint, missing, more)
+    _match(own, checkpoint)
     for name, array in checkpoint.tensors.items():
-        if tuple(own[name].shape) != array.shape:
-            raise _custom(checkpoint, f"The weight {name} has the shape {array.shape}, not {tuple(own[name].shape)}.")
         if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
             raise InputError(
                 f"The weights of {checkpoint.file} cannot be used.",
@@ -157,6 +215,51 @@ def _load(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
                 kind="weights",
             )
     network.load_state_dict({name: torch.from_numpy(array) for name, array in checkpoint.tensors.items()}, strict=True)
+
+
+def _other_weights(checkpoint: Checkpoint, missing: set[str], more: set[str]) -> InputError:
+    """The error for a network that has not the weights of its architecture, by what was done to it."""
+    name = ascii(min(missing or more))[1:-1][:100]
+    if any(weight.endswith(".weight_mask") for weight in more):
+        return InputError(
+            f"{checkpoint.file} is being pruned: torch.nn.utils.prune's masks lie beside its weights.",
+            f"The weight {name} is missing.",
+            "Call torch.nn.utils.prune.remove(module, 'weight') for each of its modules, and save it again.",
+            kind="pruned",
+        )
+    if missing and not any(".bn." in weight for weight in checkpoint.tensors):
+        return InputError(
+            f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
+            f"The weight {name} is missing.",
+            "Give the checkpoint as the training wrote it.",
+            kind="fused",
+        )
+    return _custom(checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}.")
+
+
+def _match(own: Mapping[str, Any], checkpoint: Checkpoint) -> None:
+    """Raise InputError where a weight of the network has another shape in the checkpoint, or is not there."""
+    shapes = {name: tuple(weight.shape) for name, weight in own.items()}
+    there = {name: array.shape for name, array in checkpoint.tensors.items() if name in shapes}
+    if missing := shapes.keys() - there.keys():
+        raise _other_weights(checkpoint, set(missing), checkpoint.tensors.keys() - shapes.keys())
+    name = next((name for name in there if there[name] != shapes[name]), None)
+    if name is None:
+        return
+    found = f"The weight {name} has the shape {there[name]}, not {shapes[name]}."
+    if all(_within(there[name], shapes[name]) for name in there):
+        raise InputError(
+            f"{checkpoint.file} is a pruned network: its layers are narrower than its YAML says.",
+            found,
+            "Give the checkpoint from before the pruning; or give --trust-checkpoint, which runs the checkpoint's own "
+            "code, in a container only.",
+            kind="pruned",
+        )
+    raise _custom(checkpoint, found)
+
+
+def _within(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
+    return len(shape) == len(whole) and all(part <= most for part, most in zip(shape, whole, strict=True))
 
 
 def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
@@ -180,8 +283,10 @@ def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module) -> None:
 def _custom(checkpoint: Checkpoint, found: str) -> InputError:
     architecture = architecture_of(checkpoint)
     return InputError(
-        f"{checkpoint.file} has a custom architecture, not the {architecture.type} of the ultralytics package.",
-        found,
+        f"{checkpoint.file} has a custom architecture, not the {architecture.type} of the ultralytics package."
+        if architecture.stock
+        else f"{checkpoint.file} has a custom architecture.",
+        found + newer(checkpoint),
         "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
         kind="custom-architecture",
     )
