@@ -25,8 +25,8 @@ def require_task(found: Dataset, task: str) -> None:
     """Raise InputError where the label files are those of another task, seen by how many values their lines have."""
     counts = _counts(found)
     fitting = _fitting(counts, _shape(found.keypoints))
-    if task == "pose" and not found.keypoints and counts != {_BOX}:
-        return  # that the keypoints are not described is told in the report
+    if task == "pose" and counts != {_BOX}:
+        return  # keypoints that are not described, or otherwise than they are, are told in the report
     if counts and fitting and task not in fitting:
         raise InputError(
             f"{found.file} is not a dataset for {task.replace('_', ' ')}.",
@@ -90,7 +90,7 @@ def keypoint_problems(found: Dataset) -> Iterator[Problem]:
         if not isinstance(flip, list) or sorted(map(repr, flip)) != sorted(map(repr, range(count))):
             hint = "for each keypoint the one that it becomes in a mirror"
             yield Problem(f"flip_idx does not hold each of 0 to {count - 1} once", file, path="$.flip_idx", hint=hint)
-        elif odd := next((number for number in range(count) if flip[flip[number]] != number), None):
+        elif (odd := next((number for number in range(count) if flip[flip[number]] != number), None)) is not None:
             said = f"keypoint {odd} becomes {flip[odd]} in a mirror, and {flip[odd]} becomes {flip[flip[odd]]}"
             yield Problem(said, file, path="$.flip_idx")
     if sigmas is not None and not (isinstance(sigmas, list) and len(sigmas) == count and all(map(_positive, sigmas))):

@@ -1,6 +1,6 @@
 """Train the small checkpoints below tests/models, one for each task, on drawn images; runs in the pt phase's environment.
 
-    PYTHONPATH=. python tests/support/train_models.py --threads 2 [TASK ...]
+    PYTHONPATH=. python tests/support/train_models.py [TASK ...]
 
 Each is a YAML of its own: the library's, at a sixteenth of the width, so that the file has at most 1.5 MB.
 """
@@ -22,10 +22,10 @@ from stages.families.yolo.network import quiet_ultralytics
 
 MODELS = Path(__file__).parents[1] / "models"
 WIDTH, DEPTH = 0.0625, 0.5
-IMAGES = 600  # to learn from
+IMAGES = 400  # to learn from
 # Task: the library's YAML, epochs, and what the drawing calls it: outlines are boxes too.
 NETWORKS = {
-    "classify": ("yolo11-cls", 16, "classify"),
+    "classify": ("yolo11-cls", 14, "classify"),
     "detect": ("yolo26", 16, "segment"),
     "segment": ("yolov8-seg", 20, "segment"),
     "pose": ("yolo11-pose", 24, "pose"),
@@ -64,7 +64,7 @@ def main() -> None:
     """Train those that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("task", nargs="*", help=f"of {', '.join(NETWORKS)}")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     given = parser.parse_args()
     for task in given.task or NETWORKS:
         train(task, given.threads)
