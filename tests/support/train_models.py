@@ -1,8 +1,8 @@
-"""Train the small checkpoints below tests/models, one for each task, on drawn images; runs in the pt phase's environment.
+"""Train the small checkpoints below tests/models, one for each task, on drawn images; runs in the pt environment.
 
     PYTHONPATH=. python tests/support/train_models.py [TASK ...]
 
-Each is a YAML of its own: the library's, at a sixteenth of the width, so that the file has at most 1.5 MB.
+Each is a YAML of its own, made of the library's modules, with two scales and 0.2 to 0.4 million weights.
 """
 
 from __future__ import annotations
@@ -18,21 +18,35 @@ from typing import Any
 import yaml
 
 from benchmarks.draw_tasks import write
-from stages.families.yolo.network import quiet_ultralytics
 
 MODELS = Path(__file__).parents[1] / "models"
-WIDTH, DEPTH = 0.0625, 0.5
-IMAGES = 400  # to learn from
-# Task: the library's YAML, epochs, and what the drawing calls it: outlines are boxes too.
-NETWORKS = {
-    "classify": ("yolo11-cls", 14, "classify"),
-    "detect": ("yolo26", 16, "segment"),
-    "segment": ("yolov8-seg", 20, "segment"),
-    "pose": ("yolo11-pose", 24, "pose"),
-    "obb": ("yolo11-obb", 24, "obb"),
+IMAGES = 300  # to learn from
+_TRUNK: list[list[Any]] = [
+    [-1, 1, "Conv", [16, 3, 2]],
+    [-1, 1, "Conv", [32, 3, 2]],
+    [-1, 1, "C2f", [32, True]],
+    [-1, 1, "Conv", [64, 3, 2]],
+    [-1, 1, "C2f", [64, True]],
+    [-1, 1, "Conv", [96, 3, 2]],
+    [-1, 1, "C2f", [96, True]],
+]
+_NECK: list[list[Any]] = [
+    [-1, 1, "SPPF", [96, 5]],
+    [-1, 1, "nn.Upsample", [None, 2, "nearest"]],
+    [[-1, 4], 1, "Concat", [1]],
+    [-1, 1, "C2f", [64]],
+]
+_SCALES = [10, 7]  # layers: 8 and 16 pixels to a cell
+# Task: the head, epochs, and what the drawing calls it (outlines are boxes too).
+NETWORKS: dict[str, tuple[list[Any], int, str]] = {
+    "classify": ([-1, 1, "Classify", ["nc"]], 20, "classify"),
+    "detect": ([_SCALES, 1, "Detect", ["nc"]], 20, "segment"),
+    "segment": ([_SCALES, 1, "Segment", ["nc", 16, 32]], 24, "segment"),
+    "pose": ([_SCALES, 1, "Pose", ["nc", "kpt_shape"]], 30, "pose"),
+    "obb": ([_SCALES, 1, "OBB", ["nc", 1]], 30, "obb"),
 }
 SETTINGS: dict[str, Any] = {
-    **{"imgsz": 128, "batch": 8, "nbs": 8, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
+    **{"imgsz": 128, "batch": 10, "nbs": 10, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
     **{"warmup_epochs": 0.5, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "mosaic": 0.0, "scale": 0.0, "translate": 0.0},
     **{"flipud": 0.5, "cache": "ram", "val": False, "auto_augment": False, "erasing": 0.0},
 }
@@ -40,16 +54,13 @@ SETTINGS: dict[str, Any] = {
 
 def train(task: str, threads: int) -> None:
     """Train one network and put its best.pt in place, whole."""
-    quiet_ultralytics()
-    from ultralytics.nn.tasks import yaml_model_load
-
-    name, epochs, drawn = NETWORKS[task]
+    head, epochs, drawn = NETWORKS[task]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        network = {**yaml_model_load(f"{name}.yaml"), "scales": {"n": [DEPTH, WIDTH, 1024]}, "scale": "n"}
-        del network["yaml_file"]
-        (folder / f"small-{name}.yaml").write_text(yaml.safe_dump(network))
-        config = {"model": f"small-{name}.yaml", "epochs": epochs, **SETTINGS}
+        neck = [] if task == "classify" else _NECK
+        network = {"nc": 80, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": _TRUNK, "head": [*neck, head]}
+        (folder / f"small-{task}.yaml").write_text(yaml.safe_dump(network))
+        config = {"model": f"small-{task}.yaml", "epochs": epochs, **SETTINGS}
         (folder / "train.yaml").write_text(yaml.safe_dump(config))
         data = write(folder / "drawn", drawn, IMAGES, 64)  # type: ignore[arg-type]
         out = folder / "package"
