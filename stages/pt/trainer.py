@@ -6,7 +6,7 @@ import importlib
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -205,6 +205,7 @@ def _keep(trainer: Any, job: Job) -> None:
         "results": trainer.csv.read_text() if trainer.csv.is_file() else "",
         "random": random_state(),
         "validations": job.validations,
+        "buffer": list(getattr(trainer.train_loader.dataset, "buffer", ())),
         "transforms": _transforms(trainer) if job.task == "classify" else [],
     }
     job.state = State(job.key, trainer.epoch, bool(trainer.stop), best, best_epoch, kept)
@@ -242,17 +243,31 @@ def _restore(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
         model.criterion.update()
     trainer.start_epoch = epoch
     trainer.job.validations = kept["validations"]
-    _skip(trainer.train_loader, epoch)
-    _skip(trainer.test_loader, trainer.job.validations)
+    _take_up_images(trainer, kept, epoch)
     set_random_state(kept["random"])
 
 
-def _skip(loader: Any, passes: int) -> None:
+def _take_up_images(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
+    """Put the loaders where they were after `epoch` epochs: the order of the images, and those that mosaics know."""
+    closing = max(trainer.epochs - trainer.args.close_mosaic, 0) if trainer.args.close_mosaic else trainer.epochs
+    closed, train = epoch > closing, trainer.train_loader
+    _skip(train, (closing, epoch - closing) if closed else (epoch,))
+    _skip(trainer.test_loader, (trainer.job.validations,))
+    if closed and train.num_workers == 0:
+        train.reset = lambda: None  # the trainer closes the mosaics once more, and would begin another order
+    for index in kept["buffer"]:
+        train.dataset.load_image(index)
+
+
+def _skip(loader: Any, passes: Sequence[int]) -> None:
     """Draw the order of the images of the passes that are done, so that the next ones come in the order they would.
 
-    Where other processes load the images they are ahead by then, and the order is that of a new training.
+    The trainer takes a new iterator where it closes the mosaics; `passes` are those of each. Where other processes
+    load the images they are ahead by then, and the order is that of a new training.
     """
-    if loader.num_workers == 0:
+    if loader.num_workers != 0:
+        return
+    for count in filter(None, passes):
         loader.iterator = loader._get_iterator()
-        for _ in range(passes * len(loader)):
+        for _ in range(count * len(loader)):
             next(loader.iterator._sampler_iter)
