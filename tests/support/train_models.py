@@ -39,14 +39,14 @@ _NECK: list[list[Any]] = [
 _SCALES = [10, 7]  # layers: 8 and 16 pixels to a cell
 # Task: the head, epochs, and what the drawing calls it (outlines are boxes too).
 NETWORKS: dict[str, tuple[list[Any], int, str]] = {
-    "classify": ([-1, 1, "Classify", ["nc"]], 20, "classify"),
+    "classify": ([-1, 1, "Classify", ["nc"]], 40, "classify"),
     "detect": ([_SCALES, 1, "Detect", ["nc"]], 20, "segment"),
     "segment": ([_SCALES, 1, "Segment", ["nc", 16, 32]], 24, "segment"),
     "pose": ([_SCALES, 1, "Pose", ["nc", "kpt_shape"]], 30, "pose"),
     "obb": ([_SCALES, 1, "OBB", ["nc", 1]], 30, "obb"),
 }
 SETTINGS: dict[str, Any] = {
-    **{"imgsz": 128, "batch": 10, "nbs": 10, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
+    **{"imgsz": 64, "batch": 10, "nbs": 10, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
     **{"warmup_epochs": 0.5, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "mosaic": 0.0, "scale": 0.0, "translate": 0.0},
     **{"flipud": 0.5, "cache": "ram", "val": False, "auto_augment": False, "erasing": 0.0},
 }
@@ -62,7 +62,7 @@ def train(task: str, threads: int) -> None:
         (folder / f"small-{task}.yaml").write_text(yaml.safe_dump(network))
         config = {"model": f"small-{task}.yaml", "epochs": epochs, **SETTINGS}
         (folder / "train.yaml").write_text(yaml.safe_dump(config))
-        data = write(folder / "drawn", drawn, IMAGES, 64)  # type: ignore[arg-type]
+        data = write(folder / "drawn", drawn, IMAGES, 64, large=True)  # type: ignore[arg-type]
         out = folder / "package"
         words = ["--train", folder / "train.yaml", "--data", data, "--out", out, "--threads", threads, "--name", task]
         command = [sys.executable, "-m", "stages.pt", *map(str, words), "--progress", "plain"]

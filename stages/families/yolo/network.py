@@ -99,10 +99,8 @@ def _of_own_yaml(checkpoint: Checkpoint, yaml: dict[str, Any], difference: str) 
         _match({f"model.{name}": weight for name, weight in layers.state_dict().items()}, checkpoint)
         return _of_yaml(checkpoint, yaml)
     except _MISFITS as error:
-        reason = " ".join(str(error).split())[:200]
-        raise _custom(
-            checkpoint, f"{difference} It does not fit together: {type(error).__name__}: {reason}."
-        ) from error
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise _custom(checkpoint, f"{difference} And its layers do not fit together: {reason}.") from error
     finally:
         Conv.default_act = usual
 

@@ -107,7 +107,7 @@ UNSOUND: dict[str, tuple[dict[str, Any], str]] = {
     "huge": (with_layer(0, [-1, 1, "Conv", [10**9, 3, 2]]), "argument of its layer 0 is 1000000000"),
     "infinite": (with_layer(0, [-1, 1, "Conv", [float("inf")]]), "argument of its layer 0 is inf"),
     "repeats": (with_layer(2, [-1, 10**6, "C3k2", [256]]), "number of its layer 2"),
-    "all repeats": (changed(scales={"n": [10, 0.1, 1024]}, backbone=[[-1, 50, "Conv", [64]]] * 9), "more than 1000"),
+    "all repeats": (changed(scales={"n": [10, 0.1, 1024]}, backbone=[[-1, 50, "Conv", [64]]] * 11), "more than 1000"),
     "source": (with_layer(1, [7, 1, "Conv", [64]]), "layer 1 takes what no layer before it gives"),
     "no row": (changed(backbone=[1, 2]), "not \\[from"),
     "width": (changed(scales={"n": [0.5, 99, 1024]}), "width is not above 0"),
