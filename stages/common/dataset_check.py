@@ -176,6 +176,7 @@ def _look(image: Path, found: Dataset, form: Form | None) -> _Look:
     doubtful: list[Problem] = []
     if not wrong and not reason and form.kind == "corners":
         whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert whole is not None  # it was decoded at an eighth of its size
         wrong, doubtful = turned_problems(file, (whole.shape[0], whole.shape[1]))
     classes = tuple(int(label) for label in labels.classes)
     return _Look(image, digest, classes, (*unreadable, *wrong), warning, tuple(doubtful))

@@ -62,7 +62,7 @@ def test_the_board_s_program_looks_at_an_image(run: tuple[str, Path], tmp_path: 
     task, out = run
     board = Board.of_package(out / "rknn_package", tmp_path)
     board.record([np.zeros(shape, np.float32) for shape in board.data["shapes"]])
-    done = board.run(board.image(), "--json", "--conf", "0.6")  # what is nothing has 0.5 after a sigmoid
+    done = board.run(board.image(), "--json", "--conf", "0.1")
     assert done.returncode == 0, done.stderr
     (said,) = json.loads(done.stdout)["images"]
-    assert said["classes" if task == "classify" else "detections"] == []
+    assert len(said["classes" if task == "classify" else "detections"]) == (6 if task == "classify" else 0)
