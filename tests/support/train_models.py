@@ -39,11 +39,11 @@ _NECK: list[list[Any]] = [
 _SCALES = [10, 7]  # layers: 8 and 16 pixels to a cell
 # Task: the head, epochs, and what the drawing calls it (outlines are boxes too).
 NETWORKS: dict[str, tuple[list[Any], int, str]] = {
-    "classify": ([-1, 1, "Classify", ["nc"]], 40, "classify"),
+    "classify": ([-1, 1, "Classify", ["nc"]], 24, "classify"),
     "detect": ([_SCALES, 1, "Detect", ["nc"]], 20, "segment"),
-    "segment": ([_SCALES, 1, "Segment", ["nc", 16, 32]], 24, "segment"),
-    "pose": ([_SCALES, 1, "Pose", ["nc", "kpt_shape"]], 30, "pose"),
-    "obb": ([_SCALES, 1, "OBB", ["nc", 1]], 30, "obb"),
+    "segment": ([_SCALES, 1, "Segment", ["nc", 16, 32]], 16, "segment"),
+    "pose": ([_SCALES, 1, "Pose", ["nc", "kpt_shape"]], 20, "pose"),
+    "obb": ([_SCALES, 1, "OBB", ["nc", 1]], 18, "obb"),
 }
 SETTINGS: dict[str, Any] = {
     **{"imgsz": 64, "batch": 10, "nbs": 10, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
