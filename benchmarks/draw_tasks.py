@@ -98,14 +98,17 @@ def apart(one: Object, others: Sequence[Object]) -> bool:
     )
 
 
-def draw(random: np.random.Generator, task: Task, label: int) -> tuple[NDArray[np.uint8], list[Object]]:
-    """An image, blue-green-red, and its objects; for `classify` one, of the class `label`."""
+def draw(
+    random: np.random.Generator, task: Task, label: int, large: bool = False
+) -> tuple[NDArray[np.uint8], list[Object]]:
+    """An image, blue-green-red, and its objects, or one `large` one; for `classify` one, of the class `label`."""
+    large = large or task == "classify"
     width, height = SIZES[int(random.integers(len(SIZES)))]
     image = background(random, width, height)
     kinds, objects = KINDS[task], []
-    for _ in range(1 if task == "classify" else int(random.integers(1, MAX_OBJECTS + 1))):
+    for _ in range(1 if large else int(random.integers(1, MAX_OBJECTS + 1))):
         chosen = label if task == "classify" else int(random.integers(len(kinds)))
-        found = place(random, chosen, kinds[chosen], width, height, task == "classify")
+        found = place(random, chosen, kinds[chosen], width, height, large)
         if not apart(found, objects):
             continue
         objects.append(found)
@@ -130,11 +133,11 @@ def line(task: Task, one: Object, width: int, height: int) -> str:
     return " ".join([str(one.label), *(f"{value:.6g}" for value in values)])
 
 
-def write_split(out: Path, task: Task, split: str, count: int, seed: int) -> None:
+def write_split(out: Path, task: Task, split: str, count: int, seed: int, large: bool = False) -> None:
     """Write one split: folders of classes for `classify`, else images and labels."""
     for number in range(count):
         random = np.random.default_rng([seed, 0 if split == "train" else 1, number])
-        image, objects = draw(random, task, number % len(KINDS[task]))
+        image, objects = draw(random, task, number % len(KINDS[task]), large)
         name = f"{split}_{number:04d}"
         if task == "classify":
             folder = out / split / KINDS[task][objects[0].label].name
@@ -147,10 +150,10 @@ def write_split(out: Path, task: Task, split: str, count: int, seed: int) -> Non
         cv2.imwrite(str(folder / f"{name}.jpg"), image, [cv2.IMWRITE_JPEG_QUALITY, 90])
 
 
-def write(out: Path, task: Task, train: int, val: int, seed: int = 0) -> Path:
+def write(out: Path, task: Task, train: int, val: int, seed: int = 0, large: bool = False) -> Path:
     """Draw the data set of `task` below `out`; what a training is given: its data.yaml, for `classify` the folder."""
     for split, count in (("train", train), ("val", val)):
-        write_split(out, task, split, count, seed)
+        write_split(out, task, split, count, seed, large)
     if task == "classify":
         return out
     names = "".join(f"  {label}: {kind.name}\n" for label, kind in enumerate(KINDS[task]))

@@ -44,9 +44,11 @@ class Step:
 def model_name(settings: Settings, source_name: str | None, model: Path) -> str:
     """`--name`, else `model.name`, else the model's folder (Ultralytics' `train/weights/best.pt` is `train`).
 
+    `model` may be what a training is begun with: a data.yaml, or the folder of a classification, which gives the name.
+
     Raises InputError where documents cannot hold the name.
     """
-    folder = look.real(model).parent
+    folder = look.real(model) if look.is_folder(model) else look.real(model).parent
     own = folder.parent.name if folder.name == "weights" else folder.name
     given = settings["name"] or source_name
     return names.model_name(given or own or "model", given=bool(given))
@@ -97,10 +99,10 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
 
 
 def train_step(
-    config: Path, weights: Path | None, name: str, settings: Settings, dataset: Dataset, out: Path, *, anew: bool
+    config: Path, given: Path | None, name: str, settings: Settings, dataset: Dataset, out: Path, *, anew: bool
 ) -> Step:
-    """Phase 1 with a training before it; `weights` are those that it begins from, where it does."""
-    inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", weights)))
+    """Phase 1 with a training before it; `given` is the checkpoint or YAML that it begins from, where it is a file."""
+    inputs = (("--train", config), ("--data", settings["data"]), *_optional(("--pt", given)))
     images = (*dataset.splits.get("train", ()), *evaluation_images(dataset))
     return Step("pt", PT, inputs, (f"--name={name}", *_shared(settings)), images, out / PT.package, anew)
 

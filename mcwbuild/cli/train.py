@@ -17,7 +17,7 @@ from mcwbuild.cli.settings import options, settings
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
 def train(ctx: click.Context, /, config: Path, fresh: bool, as_json: bool, **_: object) -> int:
-    """Train a detector with Ultralytics' own trainer, and measure it as every phase is measured.
+    """Train a model with Ultralytics' own trainer, and measure it as every phase is measured.
 
     A training that was stopped goes on after its last whole epoch when the same command is given again.
     `mcwbuild init --train` writes a configuration to begin with.

@@ -40,4 +40,4 @@ def first_step(config: Path, chosen: Settings, *, anew: bool) -> tuple[Step, Dat
         dataset.read(chosen["data"])
     name = plan.model_name(chosen, None, chosen["data"])
     out = plan.out_folder(chosen, name)
-    return plan.train_step(config, weights, name, chosen, found, out, anew=anew), found, out
+    return plan.train_step(config, read.given, name, chosen, found, out, anew=anew), found, out

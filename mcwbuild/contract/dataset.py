@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mcwbuild.contract.marks import shown
 # What Ultralytics takes as images (ultralytics/data/utils.py, IMG_FORMATS), less the kinds that OpenCV cannot read.
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"))
 SPLITS = ("train", "val", "test")
+KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")  # what a data.yaml says of the keypoints of a pose
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # of a classification
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 _CHUNK = 1 << 20
@@ -31,7 +32,7 @@ class Dataset:
     """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split.
 
     `places` are the folders and list files that the splits name. Of a classification `file` is the root folder,
-    and the classes are folders: `by_folder` is true.
+    and the classes are folders: `by_folder` is true. `keypoints` are the entries of a pose, as they are written.
     """
 
     file: Path
@@ -40,6 +41,7 @@ class Dataset:
     splits: Mapping[str, tuple[Path, ...]]
     places: tuple[Path, ...] = ()
     by_folder: bool = False
+    keypoints: Mapping[str, Any] = field(default_factory=dict)
 
 
 class _Findings:
@@ -101,12 +103,13 @@ def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
             splits[split] = images
     if not findings.problems and not splits:
         findings.add("there are no images: neither train nor val names any", "$", f"the root is {root}")
-    return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places))), findings
+    keypoints = {key: data[key] for key in KEYPOINTS if key in data}
+    return Dataset(data_yaml, root, names, splits, tuple(dict.fromkeys(places)), keypoints=keypoints), findings
 
 
 def _folders(root: Path, findings: _Findings) -> tuple[Dataset, _Findings]:
     """A classification as Ultralytics reads it: train/<class>/, val/<class>/ and test/<class>/, classes by name."""
-    places = {split: next(filter(look.is_folder, (root / name for name in _FOLDERS[split])), None) for split in SPLITS}
+    places = {split: folder_of(root, split) for split in SPLITS}
     first = places["train"] or places["val"]
     if first is None:
         findings.add("it has neither a train nor a val folder", hint="train/<class>/*.jpg and val/<class>/*.jpg")
@@ -119,6 +122,11 @@ def _folders(root: Path, findings: _Findings) -> tuple[Dataset, _Findings]:
         if images:
             splits[split] = tuple(images)
     return Dataset(root, root, names, splits, (root,), by_folder=True), findings
+
+
+def folder_of(root: Path, split: str) -> Path | None:
+    """The folder of a classification's split, or None: `val` may be called `validation` or `valid`."""
+    return next(filter(look.is_folder, (root / name for name in _FOLDERS[split])), None)
 
 
 def _load(path: Path) -> dict[str, Any]:

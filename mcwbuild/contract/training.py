@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import schemas, validate, yaml
+from mcwbuild.contract import look, schemas, validate, yaml
 
 FILE = "train.yaml"
 SCHEMA = "train"
@@ -32,6 +32,17 @@ class TrainConfig:
     def weights(self) -> Path | None:
         """The checkpoint to begin from, or None where an architecture is trained from nothing."""
         return self.file.parent / self.model if self.model.endswith(".pt") else None
+
+    @property
+    def own_yaml(self) -> Path | None:
+        """The architecture where it is the user's own: a YAML of that name lies beside this file."""
+        path = self.file.parent / self.model
+        return path if self.model.endswith(".yaml") and look.is_file(path) else None
+
+    @property
+    def given(self) -> Path | None:
+        """The file that the training needs beside this one, if it needs one."""
+        return self.weights or self.own_yaml
 
 
 def read(path: Path) -> TrainConfig:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mcwbuild.contract.errors import Refused
+from mcwbuild.contract.errors import InputError, McwbuildError, Refused
 from stages.common.checkpoint_machine import Broken, Dead, Global, checked_key
 from stages.common.checkpoint_tensor import DTYPES, Storage, Tensor, counts, tensor_from
 from stages.common.checkpoint_zip import Archive, tampered
@@ -32,6 +32,8 @@ _ENUMS = frozenset(
         "PIL.Image.Resampling",
     }
 )
+# What stands in a checkpoint that PyTorch quantized: modules, and tensors of eight bits.
+_QUANTIZED = ("torch.ao.", "torch.quantization.", "torch.nn.quantized.", "torch._utils._rebuild_qtensor")
 _PATHS = frozenset(
     f"{module}.{name}"
     for module in ("pathlib", "pathlib._local")
@@ -46,8 +48,15 @@ class CheckpointCalls:
         self.file, self.archive = file, archive
         self.storages: dict[tuple[str, str], Storage] = {}
 
-    def refuse(self, name: str) -> Refused:
-        """The error for a call of `name`."""
+    def refuse(self, name: str) -> McwbuildError:
+        """The error for a call of `name`: that of a quantized network, or a refusal."""
+        if name.startswith(_QUANTIZED):
+            return InputError(
+                f"{self.file} is a quantized network: its weights are no numbers that can be converted.",
+                f"It would call {name} when it is loaded, and nothing of it was run.",
+                "Give the checkpoint from before the quantization; INT8 is made in the rknn phase.",
+                kind="quantized",
+            )
         for system in ("posix.", "nt."):  # pickles name the functions of `os` by the module that implements it
             if name.startswith(system):
                 name = f"os.{name.removeprefix(system)} ({name})"

@@ -16,7 +16,16 @@ from mcwbuild.contract import dataset
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown, text_problems
-from stages.common.ground_truth import examine_labels
+from stages.common.dataset_folders import class_of, folder_doubts, folder_problems
+from stages.common.dataset_tasks import (
+    form_of,
+    keypoint_doubts,
+    keypoint_problems,
+    require_task,
+    turned_problems,
+)
+from stages.common.ground_truth import Form, examine_labels
+from stages.common.image_set import match_task
 from stages.common.images import damage
 
 SPLITS = ("train", "val")  # both are needed: one to learn from, one to choose the best epoch by
@@ -49,31 +58,44 @@ class Survey:
 
 @dataclass(frozen=True)
 class _Look:
-    """One image looked at; `sha256` is empty where it cannot be read."""
+    """One image looked at; `sha256` is empty where it cannot be read, `doubts` are lines of its labels."""
 
     image: Path
     sha256: str
     classes: tuple[int, ...]
     errors: tuple[Problem, ...]
     warning: str
+    doubts: tuple[Problem, ...] = ()
 
 
-def survey(data_yaml: Path, threads: int, progress: Callable[[int, int], None]) -> Survey:
-    """Read the whole dataset. Raises one InputError with every fault, warnings among them, where one is grave."""
+def survey(data_yaml: Path, task: str, threads: int, progress: Callable[[int, int], None]) -> Survey:
+    """Read the whole dataset, which is for the task `task`, the documents' word.
+
+    Raises one InputError with every fault, warnings among them, where one is grave; or one that says which task the
+    dataset is for, where it is another.
+    """
     found, errors = dataset.examine(data_yaml)
-    errors = [*errors, *_name_problems(found)]
+    match_task(found, task)
+    if not found.by_folder:
+        require_task(found, task)
+    errors = [*errors, *_name_problems(found), *(folder_problems(found) if found.by_folder else ())]
+    errors += keypoint_problems(found) if task == "pose" else ()
     for name in SPLITS:
         if name not in found.splits and not any(problem.path == f"$.{name}" for problem in errors):
-            errors.append(Problem(f"there is no {name} split", str(data_yaml), hint=f"add `{name}: <images>`"))
-    looks = _look_at_all(found, threads, progress)
+            errors.append(Problem(f"there is no {name} split", str(data_yaml), hint=_hint(found, name)))
+    looks = _look_at_all(found, task, threads, progress)
     errors += [problem for split in SPLITS for look in looks.get(split, ()) for problem in look.errors]
     if looks.get("train") and not any(look.classes for look in looks["train"]) and not errors:
         errors.append(Problem("no image of the train split has an object: there is nothing to learn", str(data_yaml)))
-    warnings = _warnings(found, looks)
+    warnings = _warnings(found, task, looks)
     if errors:
         raise _report(data_yaml, errors, warnings)
     splits = {name: _split(found, name, looks[name]) for name in SPLITS}
     return Survey(found, splits, warnings)
+
+
+def _hint(found: Dataset, split: str) -> str:
+    return f"add {split}/<class>/*.jpg" if found.by_folder else f"add `{split}: <images>`"
 
 
 def doubts(warnings: Mapping[str, Sequence[Problem]]) -> Iterator[str]:
@@ -116,33 +138,48 @@ def _name_problems(found: Dataset) -> Iterator[Problem]:
             yield Problem(f"the class name {shown(name)} cannot be carried on", str(found.file), path="$.names")
 
 
-def _look_at_all(found: Dataset, threads: int, progress: Callable[[int, int], None]) -> dict[str, tuple[_Look, ...]]:
+def _look_at_all(
+    found: Dataset, task: str, threads: int, progress: Callable[[int, int], None]
+) -> dict[str, tuple[_Look, ...]]:
+    form = form_of(found, task)
     images = [(split, image) for split in SPLITS for image in found.splits.get(split, ())]
     looks: dict[str, list[_Look]] = {}
     with ThreadPoolExecutor(threads) as pool:
-        seen = pool.map(lambda item: _look(item[1], len(found.names)), images)
+        seen = pool.map(lambda item: _look(item[1], found, form), images)
         for done, ((split, _), look) in enumerate(zip(images, seen, strict=True), 1):
             looks.setdefault(split, []).append(look)
             progress(done, len(images))
     return {split: tuple(those) for split, those in looks.items()}
 
 
-def _look(image: Path, num_classes: int) -> _Look:
+def _look(image: Path, found: Dataset, form: Form | None) -> _Look:
     try:
         data = image.read_bytes()
         reason = damage(data) or _undecodable(data)
     except OSError as error:
         data, reason = b"", error.strerror or type(error).__name__
-    labels, wrong = examine_labels(image, num_classes)
+    unreadable = [Problem(reason, str(image))] if reason else []
+    digest = "" if reason else hashlib.sha256(data).hexdigest()
+    if found.by_folder:
+        label, wrong_place = class_of(image, found)
+        errors = (*unreadable, *([Problem(wrong_place, str(image))] if wrong_place else []))
+        return _Look(image, digest, () if label is None else (label,), errors, "")
+    if form is None:  # nobody knows what its label file would have to hold
+        return _Look(image, digest, (), tuple(unreadable), "")
+    labels, wrong = examine_labels(image, len(found.names), form)
     file = dataset.label_of(image)
-    if not wrong and _mixed(file):
+    if not wrong and form.kind == "box" and _mixed(file):
         wrong = [Problem("boxes and polygons are mixed in one file; Ultralytics leaves it out", str(file))]
     warning = ""
     if not wrong and not len(labels.classes):
         warning = "the label file is empty: background" if file.is_file() else "there is no label file: background"
-    errors = (*([Problem(reason, str(image))] if reason else []), *wrong)
-    digest = "" if reason else hashlib.sha256(data).hexdigest()
-    return _Look(image, digest, tuple(int(label) for label in labels.classes), errors, warning)
+    doubtful: list[Problem] = []
+    if not wrong and not reason and form.kind == "corners":
+        whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_GRAYSCALE)
+        assert whole is not None  # it was decoded at an eighth of its size
+        wrong, doubtful = turned_problems(file, (whole.shape[0], whole.shape[1]))
+    classes = tuple(int(label) for label in labels.classes)
+    return _Look(image, digest, classes, (*unreadable, *wrong), warning, tuple(doubtful))
 
 
 def _undecodable(data: bytes) -> str:
@@ -166,7 +203,7 @@ def _mixed(file: Path) -> bool:
     return 5 in counts and len(counts) > 1
 
 
-def _warnings(found: Dataset, looks: Mapping[str, Sequence[_Look]]) -> dict[str, tuple[Problem, ...]]:
+def _warnings(found: Dataset, task: str, looks: Mapping[str, Sequence[_Look]]) -> dict[str, tuple[Problem, ...]]:
     """What is doubtful: background, labels of no image, images that are learned from and measured on."""
     every = [look for split in SPLITS for look in looks.get(split, ())]
     learned: dict[str, Path] = {look.sha256: look.image for look in looks.get("train", ()) if look.sha256}
@@ -177,17 +214,23 @@ def _warnings(found: Dataset, looks: Mapping[str, Sequence[_Look]]) -> dict[str,
         "label files without an image": [
             Problem("there is no image for this label file", str(file)) for file in _lonely_labels(found)
         ],
+        "objects that are no rectangles: learned as the smallest ones around them": [
+            problem for look in every for problem in look.doubts
+        ],
         "images of val that are in train too: val measures too well": [
             Problem(f"the same image is in train: {learned[look.sha256]}", str(look.image))
             for look in looks.get("val", ())
             if look.sha256 in learned
         ],
+        **(folder_doubts(found) if found.by_folder else keypoint_doubts(found) if task == "pose" else {}),
     }
     return {kind: tuple(problems) for kind, problems in kinds.items() if problems}
 
 
 def _lonely_labels(found: Dataset) -> list[Path]:
     """Label files in the `labels` folders of the dataset's images that belong to none of them."""
+    if found.by_folder:
+        return []
     wanted = {dataset.label_of(image) for images in found.splits.values() for image in images}
     folders = {file.parent for file in wanted if "labels" in file.parts}
     there = (file for folder in sorted(folders) for file in sorted(folder.glob("*.txt")))

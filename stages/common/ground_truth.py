@@ -38,11 +38,14 @@ class Labels:
         return np.concatenate([centre - half, centre + half], axis=1) * [columns, rows, columns, rows]
 
 
+_CORNERS = 8  # numbers of four points
+
+
 @dataclass(frozen=True)
 class Form:
-    """What a line holds behind its class: boxes or polygons alike, polygons alone, or boxes with keypoints."""
+    """What a line holds behind its class: box or polygon alike, a polygon, four corners, or a box with keypoints."""
 
-    kind: Literal["box", "polygon", "keypoints"] = "box"
+    kind: Literal["box", "polygon", "corners", "keypoints"] = "box"
     keypoints: tuple[int, int] = (0, 0)  # how many, and how many numbers each
 
     def misfit(self, numbers: int) -> str:
@@ -50,6 +53,8 @@ class Form:
         polygon = numbers >= 6 and numbers % 2 == 0
         if self.kind == "polygon":
             return "" if polygon else "an outline has an odd number from 7, class and points"
+        if self.kind == "corners":
+            return "" if numbers == _CORNERS else f"four corners have {_CORNERS + 1}, class and points"
         if self.kind == "keypoints":
             count, each = self.keypoints
             wanted = 5 + count * each
@@ -75,9 +80,9 @@ def read_labels(images: Sequence[Path], num_classes: int, form: Form = Form()) -
     return tuple(labels)
 
 
-def examine_labels(image: Path, num_classes: int) -> tuple[Labels, list[Problem]]:
+def examine_labels(image: Path, num_classes: int, form: Form = Form()) -> tuple[Labels, list[Problem]]:
     """The image's labels as far as they can be read, and what is wrong with its label file, line by line."""
-    return _read(dataset.label_of(image), num_classes, Form())
+    return _read(dataset.label_of(image), num_classes, form)
 
 
 def check_image(image: Path) -> list[Problem]:
@@ -148,6 +153,8 @@ def _row(words: Sequence[str], num_classes: int, form: Form) -> tuple[float, ...
     places = numbers
     if form.kind == "keypoints" and form.keypoints[1] == 3:
         places = [number for index, number in enumerate(numbers) if index < 4 or index % 3 != 0]
+        if not all(0 <= visibility <= 2 for visibility in numbers[6::3]):
+            return "a keypoint's visibility is not 0, 1 or 2"
     if not all(-_TOLERANCE <= number <= 1 + _TOLERANCE for number in places):
         return "a coordinate is not between 0 and 1"
     if (form.kind == "keypoints" or len(numbers) == 4) and min(numbers[2:4]) < 0:

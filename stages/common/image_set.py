@@ -67,7 +67,7 @@ def open_images(data: Path | None, listing: Path | None, contract: Mapping[str, 
 
 def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
     found = dataset.read(data)
-    _match_task(found, contract["model"]["task"])
+    match_task(found, contract["model"]["task"])
     match_names(found, contract["classes"]["names"])
     split = next((name for name in _SPLITS if name in found.splits), None)
     if split is None:
@@ -101,7 +101,7 @@ def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *
     }
 
 
-def _match_task(found: dataset.Dataset, task: str) -> None:
+def match_task(found: dataset.Dataset, task: str) -> None:
     """Raise InputError where a classifier gets a data.yaml, or another network folders of classes."""
     if found.by_folder == (task == "classification"):
         return

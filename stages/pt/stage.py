@@ -18,7 +18,7 @@ from stages.common.together import together
 from stages.families.opened import add_arguments as add_trust
 from stages.families.opened import open_checkpoint, read_inertly
 from stages.families.source import against_checkpoint, generate, read_source
-from stages.families.yolo.stock import stock
+from stages.families.yolo.stock import own_stock, stock
 from stages.pt.request import Request
 from stages.pt.training import Trained, TrainRequest, require_offline, train
 
@@ -33,7 +33,9 @@ def size(text: str) -> list[int]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
-    parser.add_argument("--pt", type=Path, help="the checkpoint, best.pt; with --train: the weights to begin from")
+    parser.add_argument(
+        "--pt", type=Path, help="the checkpoint, best.pt; with --train: the weights or YAML to begin from"
+    )
     parser.add_argument("--train", type=Path, metavar="CONFIG", help="train on --data as train.yaml says")
     parser.add_argument("--resume", type=Path, metavar="STATE", help="the state of a training to go on from")
     parser.add_argument("--fresh", action="store_true", help="train from the beginning, whatever state there is")
@@ -78,17 +80,19 @@ def _training(args: argparse.Namespace) -> TrainRequest:
             "Give --train train.yaml --data data.yaml.",
         )
     config = training.read(args.train)
-    weights, begun = config.weights, None
-    if config.weights is None and args.pt is not None:
+    given: Path | None = args.pt or config.given
+    begun, of_stock = None, None
+    if args.pt is not None and config.weights is None and args.pt.name != Path(config.model).name:
         raise InputError(
             f"--pt and {config.file.name} name two beginnings.",
             f"The model there is {config.model}.",
             "Leave --pt out, or write the .pt file's name as `model`.",
         )
-    if weights is not None:
-        weights = args.pt or weights
-        require_offline(weights)
-        begun = read_inertly(weights)
+    if given is None or config.weights is None:
+        of_stock = stock(config.model, config.task) if given is None else own_stock(given, config.task)
+    else:
+        require_offline(given)
+        begun = read_inertly(given)
         if config.task not in (None, begun[0].task):
             raise InputError(
                 f"{begun[0].file} is not a network for the task {config.task}.", f"Its task is {begun[0].task}."
@@ -97,7 +101,6 @@ def _training(args: argparse.Namespace) -> TrainRequest:
     state = (args.out / training.FOLDER if own else args.result.parent / training.STAGED) / training.STATE
     resume = args.resume or (state if own and not args.fresh and state.is_file() else None)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    of_stock = None if begun else stock(config.model, config.task)
     return TrainRequest(config, of_stock, begun, args.data, args.name, settings, resume, state, own)
 
 
@@ -120,7 +123,8 @@ def _trained(request: TrainRequest, trained: Trained, bench: Bench) -> Request:
     path = bench.out / PT.artefacts[0]
     disk.write_atomic(path, trained.best)
     checkpoint, family = read_inertly(path)
-    source = generate(checkpoint, family, request.name or request.data.absolute().parent.name, None)
+    folder = request.data.absolute() if request.data.is_dir() else request.data.absolute().parent
+    source = generate(checkpoint, family, request.name or folder.name, None)
     source["training"] = {**source.get("training", {}), **trained.training}
     source["dataset"] = trained.dataset
     documents.write_yaml(bench.out / PT.source, source)

@@ -6,7 +6,7 @@ import importlib
 import logging
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,16 @@ from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.events import Finished, Measured, Started
 from stages.pt.training_state import State, random_state, save, set_random_state
 
-TRAINERS = {"detect": "DetectionTrainer"}  # by task: the class in ultralytics.models.yolo.<task>
-_METRICS = {
-    "metrics/precision(B)": "precision",
-    "metrics/recall(B)": "recall",
-    "metrics/mAP50(B)": "map50",
-    "metrics/mAP50-95(B)": "map50_95",
+TRAINERS = {  # by task: the class in ultralytics.models.yolo.<task>
+    "detect": "DetectionTrainer",
+    "segment": "SegmentationTrainer",
+    "pose": "PoseTrainer",
+    "obb": "OBBTrainer",
+    "classify": "ClassificationTrainer",
 }
+_OF_OBJECTS = {"precision": "precision", "recall": "recall", "mAP50": "map50", "mAP50-95": "map50_95"}
+_OF_CLASSES = {"metrics/accuracy_top1": "top1", "metrics/accuracy_top5": "top5"}
+_MEASURED_BY = {"segment": "M", "pose": "P"}  # masks, keypoints: what the task is about, boxes (B) beside them
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # CUDA's, and torch's on the CPU
 # Recorded in every checkpoint, and of this machine alone.
 _IMPERSONAL = {"project": None, "name": None, "save_dir": None, "device": None}
@@ -39,6 +42,7 @@ class Job:
     """
 
     task: str
+    names: tuple[str, ...]
     architecture: Mapping[str, Any]
     weights: torch.nn.Module | None
     data: str  # the name that checkpoints record
@@ -50,6 +54,7 @@ class Job:
     begun: float = field(default=0.0, repr=False)
     step: Step | None = field(default=None, repr=False)
     batches: int = 0
+    validations: int = 0
 
 
 class Kept:
@@ -60,6 +65,16 @@ class Kept:
     def setup_model(self: Any) -> None:
         """The network: of the library's architecture, with the weights to begin from where there are any."""
         self.model = self.get_model(cfg=dict(self.job.architecture), weights=self.job.weights, verbose=False)
+
+    def set_model_attributes(self: Any) -> None:
+        """As the library, and a classifier's classes by their names: the folders that it sees are numbered."""
+        super().set_model_attributes()  # type: ignore[misc]
+        self.model.names = dict(enumerate(self.job.names))
+
+    def validate(self: Any) -> Any:
+        """Measured by the library; counted, because a classifier's images are measured in another order each time."""
+        self.job.validations += 1
+        return super().validate()  # type: ignore[misc]
 
     def resume_training(self: Any, _checkpoint: Any) -> None:
         """Go on from the job's state, if it has one."""
@@ -115,7 +130,8 @@ def _failure(error: Exception) -> StageFailed:
 def _check_images(trainer: Any) -> None:
     """Raise StageFailed where the trainer left images out, which it does with a line in its log."""
     for split, loader in (("train", trainer.train_loader), ("val", trainer.test_loader)):
-        wanted, taken = trainer.job.images[split], len(loader.dataset.im_files)
+        found = loader.dataset.samples if trainer.job.task == "classify" else loader.dataset.im_files
+        wanted, taken = trainer.job.images[split], len(found)
         if taken != wanted and (split == "val" or trainer.args.fraction == 1.0):
             raise StageFailed(
                 "The trainer does not take the whole dataset.",
@@ -144,7 +160,7 @@ def _end_epoch(trainer: Any) -> None:
     assert job.step is not None
     figures = _figures(trainer)
     job.bench.emit(Measured(job.step.name, figures))
-    said = ", ".join(f"{name} {figures[name]:.3f}" for name in figures if name not in ("precision", "recall"))
+    said = ", ".join(f"{name} {figures[name]:.3f}" for name in figures if not name.endswith(("precision", "recall")))
     job.bench.emit(Finished(job.step.name, round(time.monotonic() - job.begun, 3), said))
 
 
@@ -152,8 +168,20 @@ def _figures(trainer: Any) -> dict[str, float]:
     """The epoch's losses, and its metrics where it was measured."""
     losses = {name: float(value) for name, value in trainer.tloss.items()}
     measured = trainer.metrics if trainer.fitness is not None else {}
-    metrics = {ours: float(measured[theirs]) for theirs, ours in _METRICS.items() if theirs in measured}
+    told = metric_names(trainer.job.task)
+    metrics = {ours: float(measured[theirs]) for theirs, ours in told.items() if theirs in measured}
     return {name: value for name, value in {**losses, **metrics}.items() if math.isfinite(value)}
+
+
+def metric_names(task: str) -> dict[str, str]:
+    """What the trainer of a task measures: its own name of each metric, and ours."""
+    if task == "classify":
+        return _OF_CLASSES
+    of = _MEASURED_BY.get(task)
+    if of is None:
+        return {f"metrics/{theirs}(B)": ours for theirs, ours in _OF_OBJECTS.items()}
+    first = {f"metrics/{theirs}({of})": ours for theirs, ours in _OF_OBJECTS.items()}
+    return first | {f"metrics/{theirs}(B)": f"boxes_{ours}" for theirs, ours in _OF_OBJECTS.items()}
 
 
 def _keep(trainer: Any, job: Job) -> None:
@@ -176,9 +204,17 @@ def _keep(trainer: Any, job: Job) -> None:
         "stopper": {name: _plain(value) for name, value in vars(trainer.stopper).items()},
         "results": trainer.csv.read_text() if trainer.csv.is_file() else "",
         "random": random_state(),
+        "validations": job.validations,
+        "buffer": list(getattr(trainer.train_loader.dataset, "buffer", ())),
+        "transforms": _transforms(trainer) if job.task == "classify" else [],
     }
     job.state = State(job.key, trainer.epoch, bool(trainer.stop), best, best_epoch, kept)
     save(job.state, job.state_file)
+
+
+def _transforms(trainer: Any) -> list[str]:
+    """The augmentations of a classifier's training, each as torchvision shows it."""
+    return [" ".join(str(part).split()) for part in trainer.train_loader.dataset.torch_transforms.transforms]
 
 
 def _plain(value: Any) -> Any:
@@ -206,16 +242,32 @@ def _restore(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
         model.criterion.updates = epoch - 1
         model.criterion.update()
     trainer.start_epoch = epoch
-    _skip(trainer.train_loader, epoch)
+    trainer.job.validations = kept["validations"]
+    _take_up_images(trainer, kept, epoch)
     set_random_state(kept["random"])
 
 
-def _skip(loader: Any, epochs: int) -> None:
-    """Draw the order of the images of the epochs that are done, so that the next ones come in the order they would.
+def _take_up_images(trainer: Any, kept: Mapping[str, Any], epoch: int) -> None:
+    """Put the loaders where they were after `epoch` epochs: the order of the images, and those that mosaics know."""
+    closing = max(trainer.epochs - trainer.args.close_mosaic, 0) if trainer.args.close_mosaic else trainer.epochs
+    closed, train = epoch > closing, trainer.train_loader
+    _skip(train, (closing, epoch - closing) if closed else (epoch,))
+    _skip(trainer.test_loader, (trainer.job.validations,))
+    if closed and train.num_workers == 0:
+        train.reset = lambda: None  # the trainer closes the mosaics once more, and would begin another order
+    for index in kept["buffer"]:
+        train.dataset.load_image(index)
 
-    Where other processes load the images they are ahead by then, and the order is that of a new training.
+
+def _skip(loader: Any, passes: Sequence[int]) -> None:
+    """Draw the order of the images of the passes that are done, so that the next ones come in the order they would.
+
+    The trainer takes a new iterator where it closes the mosaics; `passes` are those of each. Where other processes
+    load the images they are ahead by then, and the order is that of a new training.
     """
-    if loader.num_workers == 0:
+    if loader.num_workers != 0:
+        return
+    for count in filter(None, passes):
         loader.iterator = loader._get_iterator()
-        for _ in range(epochs * len(loader)):
+        for _ in range(count * len(loader)):
             next(loader.iterator._sampler_iter)

@@ -20,6 +20,7 @@ from stages.common.dataset_check import Survey
 from stages.common.device import cpu_model, versions
 from stages.common.evaluate import Settings
 from stages.families import Family
+from stages.families.yolo.architectures import TASKS
 from stages.families.yolo.stock import Stock
 
 if TYPE_CHECKING:
@@ -48,9 +49,17 @@ class TrainRequest:
     own_state: bool
 
     @property
+    def task(self) -> str:
+        """Ultralytics' word for what the network learns."""
+        if self.stock is not None:
+            return self.stock.task
+        assert self.weights is not None
+        return self.weights[0].task
+
+    @property
     def model(self) -> str:
         """What it begins from, for people."""
-        return self.config.model if self.stock else Path(self.config.model).name
+        return self.stock.name if self.stock else Path(self.config.model).name
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,7 @@ class Trained:
 def train(request: TrainRequest, bench: Bench) -> Trained:
     """Check the dataset and train, or go on training. Raises InputError, EnvironmentLacking, StageFailed, Refused."""
     with bench.step("check", f"{request.data.name}") as step:
-        survey = dataset_check.survey(request.data, bench.threads, step.progress)
+        survey = dataset_check.survey(request.data, TASKS[request.task], bench.threads, step.progress)
         step.result = _said(survey)
     doubts = tuple(dataset_check.doubts(survey.warnings))
     for doubt in doubts:
@@ -99,8 +108,10 @@ def _key(request: TrainRequest, survey: Survey) -> str:
     parts = {
         "model": request.model,
         "weights": request.weights[0].sha256 if request.weights else None,
+        "yaml": request.stock.sha256 if request.stock else None,
         "settings": settings,
         "names": survey.dataset.names,
+        "keypoints": survey.dataset.keypoints,
         "splits": {name: split.sha256 for name, split in survey.splits.items()},
         "versions": versions("ultralytics-opencv-headless", "torch"),
     }
@@ -108,19 +119,26 @@ def _key(request: TrainRequest, survey: Survey) -> str:
 
 
 def _job(request: TrainRequest, survey: Survey, bench: Bench, key: str, state: State | None) -> Job:
-    from stages.families.yolo.network import stock_yaml
+    from stages.families.yolo.network import stock_yaml, try_yaml
     from stages.pt.trainer import Job
 
     if request.stock is not None:
         stock, weights = request.stock, None
-        architecture, task = stock_yaml(stock.architecture, stock.task, stock.size, stock.name), stock.task
+        if stock.yaml is not None:
+            architecture = dict(stock.yaml)
+            try_yaml(architecture, stock.task, stock.name)
+        else:
+            architecture = stock_yaml(stock.architecture, stock.task, stock.size, stock.name)
     else:
         assert request.weights is not None
         checkpoint, family = request.weights
         weights = family.build(checkpoint)
-        architecture, task = weights.yaml, checkpoint.task
+        architecture = weights.yaml
     images = {name: split.images for name, split in survey.splits.items()}
-    return Job(task, architecture, weights, request.data.name, images, key, request.state, bench, state)
+    return Job(
+        request.task, survey.dataset.names, architecture, weights, request.data.name, images, key, request.state, bench,
+        state,
+    )  # fmt: skip
 
 
 def _arguments(request: TrainRequest, survey: Survey, bench: Bench) -> dict[str, Any]:
@@ -140,6 +158,8 @@ def _arguments(request: TrainRequest, survey: Survey, bench: Bench) -> dict[str,
         chosen |= {"workers": 0, "amp": False}
     else:
         chosen["workers"] = min(chosen.get("workers", 8), bench.threads)
+    if chosen.get("auto_augment") is False:
+        chosen["auto_augment"] = None  # as the library says it
     data = lay_out(survey.dataset, bench.scratch / "dataset")
     return chosen | {
         "model": request.model, "data": str(data), "device": device, "project": str(bench.scratch), "name": "run",
@@ -181,11 +201,13 @@ def _saying_how_to_go_on(job: Job, bench: Bench) -> Iterator[None]:
 
 def _training(request: TrainRequest, state: State) -> dict[str, Any]:
     begun = {"weights": request.weights[0].file, "sha256": request.weights[0].sha256} if request.weights else None
+    own = {"sha256": request.stock.sha256} if request.stock and request.stock.sha256 else {}
     return {
         "configuration": {"file": request.config.file.name, "sha256": disk.sha256_of(request.config.file)},
-        "begun_from": begun or {"architecture": request.model},
+        "begun_from": begun or {"architecture": request.model, **own},
         "epochs_run": state.epoch + 1,
         "best_epoch": state.best_epoch + 1,
+        **({"augmentations": state.trainer["transforms"]} if state.trainer["transforms"] else {}),
     }
 
 
@@ -193,7 +215,7 @@ def _dataset(survey: Survey) -> dict[str, Any]:
     found = survey.dataset
     return {
         "file": found.file.name,
-        "sha256": disk.sha256_of(found.file),
+        **({} if found.by_folder else {"sha256": disk.sha256_of(found.file)}),
         "splits": {
             name: {
                 "images": split.images,

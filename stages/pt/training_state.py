@@ -15,7 +15,7 @@ import torch
 from mcwbuild.contract import disk
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, Refused
 
-FORMAT = 1
+FORMAT = 2
 _ARCHIVE = b"PK\x03\x04"  # what torch.save writes is a zip archive
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.network import Origin, fill, quiet_ultralytics
+from stages.families.yolo.network import quiet_ultralytics
+from stages.families.yolo.weights import Origin, fill
 
 if TYPE_CHECKING:
     import torch

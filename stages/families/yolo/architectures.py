@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
@@ -18,6 +19,13 @@ TASKS = {
 # What stands behind the size in the name of a task's YAML: `yolo11n-seg`.
 SUFFIXES = {"detect": "", "segment": "-seg", "pose": "-pose", "obb": "-obb", "classify": "-cls"}
 EVERY_TASK = tuple(SUFFIXES)
+CLASSES = {  # the library's class of each task's networks, in ultralytics.nn.tasks
+    "detect": "DetectionModel",
+    "segment": "SegmentationModel",
+    "pose": "PoseModel",
+    "obb": "OBBModel",
+    "classify": "ClassificationModel",
+}
 
 
 @dataclass(frozen=True)
@@ -25,7 +33,8 @@ class Architecture:
     """One architecture: its name, the library's own YAML below `cfg/models`, the tasks that are supported.
 
     `stem` matches the name of the YAML that a checkpoint was made from, its size as the first group, if
-    it has sizes; `sizes` are their letters. A `{size}` in `stock` stands where each size has its own YAML.
+    it has sizes; `sizes` are their letters. A `{size}` in `stock` stands where each size has its own YAML; it is
+    empty where the library has none.
     """
 
     type: str
@@ -69,7 +78,8 @@ _TYPES = list(dict.fromkeys(one.type for one in ARCHITECTURES))
 _OTHERS = list(dict.fromkeys(one.type for one in ARCHITECTURES if len(one.tasks) > 1))
 _SUPPORTED = (
     f"Supported are Ultralytics' own detection models {', '.join(_TYPES[:-1])} and {_TYPES[-1]}, and of "
-    f"{', '.join(_OTHERS[:-1])} and {_OTHERS[-1]} those for classification, segmentation, pose and oriented detection."
+    f"{', '.join(_OTHERS[:-1])} and {_OTHERS[-1]} those for classification, segmentation, pose and oriented detection; "
+    "and YAMLs of one's own that are made of the same modules."
 )
 TASK_SUFFIX = re.compile(r"-(?:cls|seg|pose|obb|sem|depth)\Z")
 
@@ -94,13 +104,37 @@ def architecture_of(checkpoint: Checkpoint) -> Architecture:
     label = found.type if found else _by_class(kind) or f"the architecture {name or 'without a name'!a}"
     if checkpoint.task not in TASKS:
         raise _unsupported(checkpoint, f"Its task is {ascii(checkpoint.task)[:40]} ({label}).")
-    if found is None or not kind.endswith("Model"):
+    if kind != f"ultralytics.nn.tasks.{CLASSES[checkpoint.task]}":
         raise _unsupported(checkpoint, f"Its architecture is {label} ({TASKS[checkpoint.task]}).")
-    if checkpoint.task not in found.tasks:
-        raise _unsupported(checkpoint, f"Its task is {TASKS[checkpoint.task]} ({label}).")
     if checkpoint.metadata.get("modelopt"):
         raise _unsupported(checkpoint, f"It is a {label} trained with quantization in the loop.")
+    if found is None or checkpoint.task not in found.tasks:
+        return _own(found.type if found else "custom YOLO")
     return found
+
+
+def _own(kind: str) -> Architecture:
+    """An architecture that is not one of the library's own in that task: a network is what its own YAML says."""
+    return Architecture(kind, re.compile(r".*"), "", "", EVERY_TASK)
+
+
+def newer(checkpoint: Checkpoint) -> str:
+    """A sentence where a later version of ultralytics saved the checkpoint than the one that is here; else empty."""
+    saved, here = str(checkpoint.metadata.get("version") or ""), _installed()
+    if not (re.fullmatch(r"\d{1,4}(?:\.\d{1,6}){1,3}", saved) and here) or _parts(saved) <= _parts(here):
+        return ""
+    return f" It was saved by ultralytics {saved}, which is newer than {here}, the version here."
+
+
+def _installed() -> str:
+    try:
+        return version("ultralytics-opencv-headless")
+    except PackageNotFoundError:
+        return ""
+
+
+def _parts(number: str) -> list[int]:
+    return [int(part) for part in number.split(".") if part.isdigit()]
 
 
 def size_of(checkpoint: Checkpoint, architecture: Architecture) -> str:
@@ -130,5 +164,8 @@ def _by_class(kind: str) -> str:
 
 def _unsupported(checkpoint: Checkpoint, found: str) -> InputError:
     return InputError(
-        f"{checkpoint.file} is a checkpoint that is not supported.", found, _SUPPORTED, kind="architecture"
+        f"{checkpoint.file} is a checkpoint that is not supported.",
+        found + newer(checkpoint),
+        _SUPPORTED,
+        kind="architecture",
     )

@@ -21,7 +21,8 @@ _TRAINING = (
     *("epochs", "batch", "optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "cos_lr"),
     *("seed", "deterministic", "single_cls", "rect", "multi_scale", "close_mosaic", "amp", "fraction", "freeze"),
     *("dropout", "pretrained", "patience", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear"),
-    *("perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "erasing"),
+    *("perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "copy_paste_mode"),
+    *("auto_augment", "erasing", "overlap_mask", "mask_ratio", "pose", "kobj", "rle", "angle", "box", "cls", "dfl"),
 )
 
 

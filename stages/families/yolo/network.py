@@ -1,9 +1,9 @@
 """The network of a YOLO checkpoint, rebuilt from the library's own architecture and the checkpoint's weights.
 
-The checkpoint's objects are never used: the network comes from the YAML that Ultralytics ships, and
-is then compared with the dead module tree, class by class and setting by setting, so that a file
-whose parts were exchanged is not rebuilt as something else. torch and ultralytics are imported
-inside functions only.
+The checkpoint's objects are never used: the network comes from the YAML that Ultralytics ships, or from one
+that is written anew of known parts (`custom`), and is then compared with the dead module tree, class by class
+and setting by setting, so that a file whose parts were exchanged is not rebuilt as something else. torch and
+ultralytics are imported inside functions only.
 """
 
 from __future__ import annotations
@@ -12,52 +12,28 @@ import atexit
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families.yolo.architectures import Architecture, architecture_of, size_of
+from stages.families.yolo.architectures import CLASSES, Architecture, architecture_of, newer, size_of, stem
+from stages.families.yolo.custom import Unsound, sound_yaml
 from stages.families.yolo.description import class_names, keypoints
+from stages.families.yolo.weights import Origin, fill, listed, match
 
 if TYPE_CHECKING:
     import torch
 
-# The library's class of each task's networks, in ultralytics.nn.tasks.
-_CLASSES = {
-    "detect": "DetectionModel",
-    "segment": "SegmentationModel",
-    "pose": "PoseModel",
-    "obb": "OBBModel",
-    "classify": "ClassificationModel",
-}
 # What a YAML may differ in without being another architecture.
 _FREE_KEYS = {"nc", "ch", "channels", "scale", "scales", "names", "yaml_file", "depth_multiple", "width_multiple"}
-# What a module may be told that its forward does not depend on in evaluation, or that is not part of the architecture.
-_FREE_SETTINGS = {
-    *("training", "inplace", "momentum", "np", "i", "f", "type", "dump_patches", "call_super_init", "task", "pt_path"),
-    *("export", "dynamic", "format", "shape", "max_det", "agnostic_nms", "end2end", "xyxy", "device", "criterion"),
-    *("recompute_scale_factor", "nc", "no", "transforms", "default_act", "conf", "iou", "separate_outputs"),
-}
-
-
-@dataclass(frozen=True)
-class Origin:
-    """What a checkpoint may hold.
-
-    packages: of its modules' classes. refuse: (checkpoint, what was found) -> the error where it holds something else.
-    wholes: classes of the whole network that stand for the rebuilt one's. unused: a weight that may be there, and is
-    not taken.
-    """
-
-    packages: tuple[str, ...]
-    refuse: Callable[[Checkpoint, str], InputError]
-    wholes: tuple[str, ...] = ()
-    unused: str = ""
+# What the library raises where the layers of a YAML do not fit together.
+_MISFITS = (
+    *(TypeError, ValueError, LookupError, RuntimeError, AssertionError, ArithmeticError, AttributeError),
+    NotImplementedError,
+)
 
 
 def quiet_ultralytics() -> None:
@@ -79,27 +55,94 @@ def quiet_ultralytics() -> None:
 def build(checkpoint: Checkpoint) -> torch.nn.Module:
     """The network with the checkpoint's weights: float32, in eval mode, on the CPU, no gradients.
 
-    Its outputs are bit-identical to those of Ultralytics' own loading. Raises InputError where the
-    architecture is not supported or not the library's own, or a weight is missing or not finite.
+    Its outputs are bit-identical to those of Ultralytics' own loading. Raises InputError where the architecture is
+    not supported or not made of the library's own modules, or a weight is missing, of another shape or not finite.
     """
     names = class_names(checkpoint)
-    stock = _stock(checkpoint)
-    _compare_yaml(checkpoint, stock)
+    yaml, difference = _yaml(checkpoint)
     quiet_ultralytics()
     import torch
-    from ultralytics.nn import tasks
 
-    made = getattr(tasks, _CLASSES[checkpoint.task])
     with torch.random.fork_rng(devices=[]):  # the first weights are drawn at random, and thrown away
-        network: torch.nn.Module = made(stock, ch=3, nc=len(names), verbose=False)
+        network = _of_own_yaml(checkpoint, yaml, difference) if difference else _of_yaml(checkpoint, yaml)
     fill(checkpoint, network, _ULTRALYTICS)
     network.names = dict(enumerate(names))
     return network.float().eval().requires_grad_(False)
 
 
-def _stock(checkpoint: Checkpoint) -> dict[str, Any]:
-    """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
+def _of_yaml(checkpoint: Checkpoint, yaml: dict[str, Any]) -> torch.nn.Module:
+    from ultralytics.nn import tasks
+
+    made = getattr(tasks, CLASSES[checkpoint.task])
+    network: torch.nn.Module = made(yaml, ch=3, nc=len(checkpoint.names), verbose=False)
+    return network
+
+
+def _of_own_yaml(checkpoint: Checkpoint, yaml: dict[str, Any], difference: str) -> torch.nn.Module:
+    """The network of a YAML that is not the library's; first without memory, so that its size is that of the file."""
+    import torch
+    from ultralytics.nn import tasks
+    from ultralytics.nn.modules import Conv
+
+    usual = Conv.default_act
+    try:
+        with torch.device("meta"):
+            layers, _ = tasks.parse_model(deepcopy({**yaml, "head": yaml["head"][:-1]}), ch=3, verbose=False)
+        shapes = {f"model.{name}": tuple(weight.shape) for name, weight in layers.state_dict().items()}
+        match(shapes, checkpoint, _ULTRALYTICS)
+        return _of_yaml(checkpoint, yaml)
+    except _MISFITS as error:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        raise _custom(checkpoint, f"{difference} And its layers do not fit together: {reason}.") from error
+    finally:
+        Conv.default_act = usual
+
+
+def try_yaml(yaml: Mapping[str, Any], task: str, name: str) -> None:
+    """Raise InputError where the layers of a sound YAML, that of the file `name`, do not fit together."""
+    quiet_ultralytics()
+    import torch
+    from ultralytics.nn import tasks
+    from ultralytics.nn.modules import Conv
+
+    usual = Conv.default_act
+    try:
+        with torch.random.fork_rng(devices=[]):
+            getattr(tasks, CLASSES[task])(deepcopy(dict(yaml)), ch=3, verbose=False)
+    except _MISFITS as error:
+        raise InputError(
+            f"{name} is no architecture that can be trained.",
+            f"Its layers do not fit together: {type(error).__name__}: {' '.join(str(error).split())[:200]}.",
+            "Correct it; Ultralytics' own YAMLs are examples.",
+            kind="architecture",
+        ) from error
+    finally:
+        Conv.default_act = usual
+
+
+def _yaml(checkpoint: Checkpoint) -> tuple[dict[str, Any], str]:
+    """What the network is built from, and how it differs from the library's own YAML; empty where it is that.
+
+    Raises InputError where it is another one that cannot be built.
+    """
     architecture = architecture_of(checkpoint)
+    difference = "It is made from no YAML of the library's that is supported."
+    if architecture.stock:
+        stock = _stock(checkpoint, architecture)
+        difference = _difference(checkpoint, stock)
+        if not difference:
+            return stock, ""
+    try:
+        own = sound_yaml(checkpoint.yaml, checkpoint.task, len(checkpoint.names))
+    except Unsound as error:
+        raise _custom(checkpoint, f"{difference} And {error}.") from error
+    if checkpoint.task == "pose":
+        own["kpt_shape"] = keypoints(checkpoint)
+    return {**own, "yaml_file": stem(checkpoint) + ".yaml"}, difference
+
+
+def _stock(checkpoint: Checkpoint, architecture: Architecture) -> dict[str, Any]:
+    """The library's own YAML for the checkpoint's architecture, with its size as `scale`."""
     size = size_of(checkpoint, architecture)
     stock = stock_yaml(architecture, checkpoint.task, size, str(checkpoint.yaml.get("yaml_file")))
     if checkpoint.task == "pose":
@@ -121,95 +164,33 @@ def stock_yaml(architecture: Architecture, task: str, size: str, name: str) -> d
     return {**stock, "scale": size, "yaml_file": name}
 
 
-def _compare_yaml(checkpoint: Checkpoint, stock: dict[str, Any]) -> None:
-    """Raise InputError where the checkpoint's YAML is not the library's, classes and scale aside."""
+def _difference(checkpoint: Checkpoint, stock: dict[str, Any]) -> str:
+    """A sentence where the checkpoint's YAML is not the library's, classes and scale aside; else empty."""
     found = checkpoint.yaml
     for key in sorted((stock.keys() | found.keys()) - _FREE_KEYS):
-        if _listed(found.get(key)) != _listed(stock.get(key)):
-            raise _custom(checkpoint, f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML.")
+        if listed(found.get(key)) != listed(stock.get(key)):
+            return f"Its `{ascii(key)[1:-1][:40]}` is not that of the library's own YAML."
     size = stock["scale"]
     if _scaling(found, stock, size) != _scaling(stock, stock, size):
-        raise _custom(checkpoint, f"Its scale{f' `{size}`' if size else ''} is not that of the library's own YAML.")
-    if found.get("channels", found.get("ch", 3)) != 3:
-        raise _custom(checkpoint, "Its images do not have three channels.")
+        return f"Its scale{f' `{size}`' if size else ''} is not that of the library's own YAML."
+    return "" if found.get("channels", found.get("ch", 3)) == 3 else "Its images do not have three channels."
 
 
 def _scaling(found: dict[str, Any], stock: dict[str, Any], size: str) -> Any:
     """[depth, width, most channels] that `found` asks for; the last is None where the architecture has no limit."""
     if found.get("scales"):
-        return _listed(found["scales"].get(size)) if isinstance(found["scales"], dict) else None
+        return listed(found["scales"].get(size)) if isinstance(found["scales"], dict) else None
     limit = stock["scales"][size][2] if stock.get("scales") else None  # YAMLs without scales are older than the limit
     return [found.get("depth_multiple", 1.0), found.get("width_multiple", 1.0), limit]
-
-
-def _listed(value: Any) -> Any:
-    return [_listed(part) for part in value] if isinstance(value, list | tuple) else value
-
-
-def fill(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
-    """Copy the weights into the network, and compare its modules with the checkpoint's dead ones. Raises InputError."""
-    _load(checkpoint, network, origin)
-    _compare_modules(checkpoint, network, origin)
-
-
-def _load(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
-    """Copy the weights into the network; each has to be there, of its shape, and finite."""
-    import torch
-
-    own = network.state_dict()
-    tensors = {name: array for name, array in checkpoint.tensors.items() if name != origin.unused}
-    missing, more = own.keys() - tensors.keys(), tensors.keys() - own.keys()
-    if missing or more:
-        if missing and not any(".bn." in name for name in tensors):
-            raise InputError(
-                f"{checkpoint.file} is a fused network, made for inference: its normalisations are gone.",
-                f"The weight {min(missing)} is missing.",
-                "Give the checkpoint as the training wrote it.",
-                kind="fused",
-            )
-        name = ascii(min(missing or more))[1:-1][:100]
-        raise origin.refuse(
-            checkpoint, f"The weight {name} is {'missing' if missing else 'not part of the architecture'}."
-        )
-    for name, array in tensors.items():
-        if tuple(own[name].shape) != array.shape:
-            raise origin.refuse(
-                checkpoint, f"The weight {name} has the shape {array.shape}, not {tuple(own[name].shape)}."
-            )
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
-            raise InputError(
-                f"The weights of {checkpoint.file} cannot be used.",
-                f"{name} holds values that are not finite.",
-                "The training failed: take an earlier checkpoint, or train again.",
-                kind="weights",
-            )
-    network.load_state_dict({name: torch.from_numpy(array) for name, array in tensors.items()}, strict=True)
-
-
-def _compare_modules(checkpoint: Checkpoint, network: torch.nn.Module, origin: Origin) -> None:
-    """Raise InputError where a module of the checkpoint has another class or other settings than the rebuilt one."""
-    rebuilt = dict(network.named_modules(remove_duplicate=False))
-    for path, found in checkpoint.modules.items():
-        own = rebuilt.get(path)
-        package, _, kind = found.kind.rpartition(".")
-        named = own is not None and (kind == type(own).__name__ or (path == "" and found.kind in origin.wholes))
-        if own is None or not named or not f"{package}.".startswith(origin.packages):
-            raise origin.refuse(checkpoint, f"Its part {path or 'network'} is a {found.kind}.")
-        for name, value in found.settings.items():
-            if name in vars(own) and name not in _FREE_SETTINGS and _listed(vars(own)[name]) != _listed(value):
-                raise origin.refuse(checkpoint, f"Its part {path or 'network'} has {name} {ascii(value)[:40]}.")
-    own_stride: Any = network.stride
-    if checkpoint.stride != tuple(int(value) for value in own_stride.tolist()):
-        raise origin.refuse(checkpoint, f"Its strides are {list(checkpoint.stride)}.")
-    if rebuilt.keys() - checkpoint.modules.keys():
-        raise origin.refuse(checkpoint, f"Its part {min(rebuilt.keys() - checkpoint.modules.keys())} is missing.")
 
 
 def _custom(checkpoint: Checkpoint, found: str) -> InputError:
     architecture = architecture_of(checkpoint)
     return InputError(
-        f"{checkpoint.file} has a custom architecture, not the {architecture.type} of the ultralytics package.",
-        found,
+        f"{checkpoint.file} has a custom architecture, not the {architecture.type} of the ultralytics package."
+        if architecture.stock
+        else f"{checkpoint.file} has a custom architecture.",
+        found + newer(checkpoint),
         "It needs --trust-checkpoint, which runs the checkpoint's own code, in a container only.",
         kind="custom-architecture",
     )

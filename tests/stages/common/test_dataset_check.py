@@ -35,7 +35,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def look(data: Path) -> Survey:
-    return survey(data, 2, lambda done, total: None)
+    return survey(data, "object_detection", 2, lambda done, total: None)
 
 
 def faults(data: Path) -> list[str]:
@@ -59,7 +59,7 @@ def test_a_good_dataset_is_counted(data: Path) -> None:
 
 def test_progress_tells_every_image(data: Path) -> None:
     told: list[tuple[int, int]] = []
-    survey(data, 2, lambda done, total: told.append((done, total)))
+    survey(data, "object_detection", 2, lambda done, total: told.append((done, total)))
     assert told == [(number, 5) for number in range(1, 6)]
 
 

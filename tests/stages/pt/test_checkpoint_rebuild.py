@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ quiet_ultralytics()
 
 import torch  # noqa: E402
 from ultralytics import YOLO  # noqa: E402
-from ultralytics.nn.tasks import load_checkpoint, yaml_model_load  # noqa: E402
+from ultralytics.nn.tasks import load_checkpoint  # noqa: E402
 
 from tests.support.detectors import NAMES, network, saved  # noqa: E402
 
@@ -95,25 +94,23 @@ def test_decoding_the_cut_outputs_gives_the_library_s_boxes(tmp_path: Path) -> N
     assert abs(scores[classes == 2].sum() - expected[6].sum()) < 1e-3
 
 
-OTHERS = [
-    ("yolov9c-seg", "segmentation", "YOLOv9"),
-    ("yolo12n-pose", "pose", "YOLO12"),
-    ("yolov8n-ghost", "yolov8n-ghost", "object_detection"),
-]
+OTHERS = [("yolo12n-seg", "YOLO12", "segmentation"), ("yolov8n-ghost", "custom YOLO", "object_detection")]
 
 
-@pytest.mark.parametrize(("architecture", "told", "also"), OTHERS)
-def test_the_rest_of_the_family_is_read_whole_and_refused_by_name(
-    tmp_path: Path, architecture: str, told: str, also: str
+@pytest.mark.parametrize(("architecture", "kind", "task"), OTHERS)
+def test_the_rest_of_the_family_is_read_whole_and_rebuilt_from_its_own_yaml(
+    tmp_path: Path, architecture: str, kind: str, task: str
 ) -> None:
     model = YOLO(f"{architecture}.yaml").model
-    checkpoint = read(saved(tmp_path, model))
+    checkpoint = read(saved(tmp_path, model, task=model.task))
     state = model.half().state_dict()
     assert list(checkpoint.tensors) == list(state)
     assert all(torch.equal(torch.from_numpy(checkpoint.tensors[name]), weight) for name, weight in state.items())
-    with pytest.raises(InputError, match=told) as caught:
-        recognise(checkpoint)
-    assert also in str(caught.value)
+    family = recognise(checkpoint)
+    described = family.describe(checkpoint)["model"]
+    assert (described["type"], described["task"]) == (kind, task)
+    rebuilt = family.build(checkpoint).state_dict()
+    assert all(torch.equal(rebuilt[name], weight.float()) for name, weight in state.items())
 
 
 def test_a_checkpoint_with_optimizer_and_loss_is_read(tmp_path: Path) -> None:
@@ -133,24 +130,6 @@ def test_a_checkpoint_with_optimizer_and_loss_is_read(tmp_path: Path) -> None:
     image = torch.rand(1, 3, 64, 64)
     with torch.no_grad():
         assert torch.equal(rebuilt(image)[0], model.float().eval()(image)[0])
-
-
-def stock(name: str = "yolo11n.yaml") -> dict[str, Any]:
-    return dict(yaml_model_load(name))
-
-
-def other_repeats() -> torch.nn.Module:
-    changed = deepcopy(stock())
-    changed["backbone"][2][1] = 4
-    return network(changed)
-
-
-def other_activation() -> torch.nn.Module:
-    return network({**stock(), "activation": "torch.nn.ReLU()"})
-
-
-def other_scale() -> torch.nn.Module:
-    return network({**stock(), "scales": {"n": [0.5, 0.5, 1024]}})
 
 
 def exchanged_class() -> torch.nn.Module:
@@ -194,9 +173,6 @@ def not_finite() -> torch.nn.Module:
 
 
 CUSTOM: dict[str, tuple[Callable[[], torch.nn.Module], str]] = {
-    "repeats": (other_repeats, "`backbone` is not that"),
-    "activation": (other_activation, "`activation` is not that"),
-    "scale": (other_scale, "scale `n` is not that"),
     "class": (exchanged_class, "model.0.act is a torch.nn.modules.activation.ReLU"),
     "setting": (other_epsilon, "model.0.bn has eps 0.1"),
     "kernel": (other_kernel, "model.9.m has kernel_size 3"),
