@@ -83,7 +83,7 @@ def interval(
     changed = _changed(before, after, metric)
     if changed in _UPPER:
         # So few changes show up in too few of the samples: the bounds are those of how many images may change.
-        ends = [difference(np.array(whole[0]), whole[0] + sign * _UPPER[changed] / count) for sign in (1, -1)]
+        ends = [difference(np.array(whole[0]), np.array(whole[0] + sign * _UPPER[changed] / count)) for sign in (1, -1)]
     else:
         outside, middle = tail(count, level), difference(np.array(whole[0]), np.array(whole[1]))
         found = np.quantile(defined, [outside, 1 - outside])
@@ -132,7 +132,7 @@ def student(share: float, degrees: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return sum(term / degrees**power for power, term in enumerate(terms))
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))
 
 
 def gain(before: Floats, after: Floats) -> Floats:

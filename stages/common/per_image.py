@@ -146,7 +146,7 @@ def matches(found: Sequence[Any], classes: Sequence[NDArray[np.int64]], overlap:
     """The matches of each image's results (`classes`, `scores`, best first) with its objects of these classes [m]."""
     rows = [np.zeros((0, 4))]
     for image, (one, objects) in enumerate(zip(found, classes, strict=True)):
-        bits = np.zeros(len(one.scores))
+        bits: Floats = np.zeros(len(one.scores))
         if len(objects) and len(bits):
             bits = _hits(np.where(one.classes[:, None] == objects, overlap(image), -1.0))
         rows.append(np.column_stack([one.classes, -one.scores.astype(np.float64), np.full(len(bits), image), bits]))

@@ -108,7 +108,7 @@ def match_poses(found: Sequence[Poses], truth: Sequence[Skeletons], num_classes:
 
 def _known(truth: Sequence[Skeletons]) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.int64]]]:
     """Which objects of each image have a labelled keypoint, and the classes of those."""
-    known = [one.keypoints[..., 2].any(axis=1) for one in truth]
+    known = [np.asarray(one.keypoints[..., 2].any(axis=1)) for one in truth]
     return known, [one.classes[seen] for one, seen in zip(truth, known, strict=True)]
 
 

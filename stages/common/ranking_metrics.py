@@ -38,7 +38,7 @@ def keep_rankings(found: Sequence[Ranking], truth: Sequence[int], num_classes: i
     """What is kept of a classification, image by image."""
     del num_classes  # the means are over the images
     best, five = _right(found, truth)
-    return means(top1=best, top5=five)
+    return means(top1=best.tolist(), top5=five.tolist())
 
 
 def _right(found: Sequence[Ranking], truth: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

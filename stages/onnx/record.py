@@ -14,7 +14,7 @@ from stages.common.evaluate import finite_check, test_configuration
 from stages.families.shapes import output_shapes
 from stages.onnx.given import INPUT, Given
 from stages.onnx.make import NOT_WANTED, Made
-from stages.onnx.previous import comparison, drop_gate
+from stages.onnx.previous import comparison, drop_gates
 from stages.onnx.request import Request
 
 
@@ -103,7 +103,7 @@ def performance_record(request: Request, made: Made, source: Path) -> dict[str, 
         },
         comparison=comparison(request, made),
         issues=_issues(made),
-        validation=performance.validation([drop_gate(request, made)], checks(request, made)),
+        validation=performance.validation(drop_gates(request, made), checks(request, made)),
     )
 
 

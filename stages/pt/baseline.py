@@ -13,7 +13,9 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import PT
+from stages.common import evaluation_file
 from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
+from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import ImageSet
 from stages.families import Family
 from stages.families.shapes import output_shapes
@@ -35,6 +37,9 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
         found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
         step.result = summary(found)
+    if found.per_image is not None:
+        kept = Kept(request.checkpoint.sha256, order_of(images.images), found.per_image)
+        evaluation_file.write(kept, bench.out / PT.evaluation, bench)
     checks = _checks(shapes, output_shapes(head, size), found)
     return performance.record(
         performance.report_info(

@@ -15,7 +15,7 @@ from mcwbuild.contract.stage import Stage
 from stages.rknn import build, calibration, readback, record, request, script
 from stages.rknn.calibration import Calibration
 from stages.rknn.job import Job
-from stages.rknn.outcome import Outcome
+from stages.rknn.outcome import Outcome, judged
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
 
@@ -63,7 +63,8 @@ def _make(
     built = build.run(_job(variant, asked, calibrated, alone, child.folder), child, bench.emit)
     target = bench.out / f"best_{variant}.rknn"
     shutil.copyfile(built.file, target)
-    outcome = Outcome(variant, built, readback.read(target, variant, asked.model, asked.target, _version(built)))
+    artefact = readback.read(target, variant, asked.model, asked.target, _version(built))
+    outcome = judged(Outcome(variant, built, artefact), asked)
     on_cpu = built.log.on("CPU")
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
@@ -101,7 +102,7 @@ def _job(variant: Variant, asked: Request, calibrated: Calibration | None, model
 
 def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any]:
     """The data of the board's program; of the models, the first is its default: the fastest that failed nothing."""
-    failed = {gate.variant for gate in record.gates(made, asked) if gate.status == "failed"}
+    failed = {gate.variant for gate in record.gates(made) if gate.status == "failed"}
     failed |= {check.name.split(" ")[0] for check in record.checks(made, asked) if check.status == "failed"}
     order = sorted(made.values(), key=lambda outcome: (outcome.variant in failed, outcome.variant != "int8"))
     return {
