@@ -164,6 +164,13 @@ OPTIONS: tuple[Option, ...] = (
     _path("model_code", "Folder of the checkpoint's own modules; implies --trust-checkpoint.", "DIR", False),
     Option("toolkit_version", str, None, "RKNN-Toolkit2's version, where the image is not the default one.", "X.Y.Z"),
     Option("gates", overrides, (), "A gate's limit, as int8.map50_95=3% or =0.02.", "GATE", several="--gate"),
+    Option(
+        "contract_check",
+        one_of("auto", "off"),
+        "auto",
+        "With labels: look whether accuracy rises under another contract.",
+        "auto|off",
+    ),
     Option("strict", truth, False, "A gate that is undecided counts as failed.", "true|false"),
     Option("threads", whole(1, 1024), None, "CPU threads of a stage.  [default: all]", "N"),
     Option("progress", one_of(*PROGRESS), "auto", "How progress is shown, on standard error.", "|".join(PROGRESS)),

@@ -86,6 +86,10 @@ def trusts(settings: Settings) -> bool:
     return bool(trust(settings)[0])
 
 
+def _unchecked(settings: Settings) -> list[str]:
+    return ["--contract-check", "off"] if settings["contract_check"] == "off" else []
+
+
 def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
     """The labelled images that every phase is measured on: the validation split."""
     return dataset.splits.get("val", ()) if dataset else ()
@@ -103,7 +107,7 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
     if settings["imgsz"]:
         options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
     flags, code = trust(settings)
-    options += flags
+    options += [*flags, *_unchecked(settings)]
     inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])), *code)
     return Step("pt", PT, inputs, tuple(options), evaluation_images(dataset), out / PT.package)
 
@@ -168,7 +172,7 @@ def given_step(onnx: Path, name: str, settings: Settings, dataset: Dataset | Non
     """Phase 2 on an ONNX file of somebody else's: cut its head and compare with the file as it came."""
     source = settings["source"]
     options = [*([] if source else [f"--name={name}"]), *([] if settings["simplify"] else ["--no-simplify"])]
-    options += gates(settings, ONNX)
+    options += [*gates(settings, ONNX), *_unchecked(settings)]
     inputs = (
         ("--onnx", onnx),
         *_optional(("--source", source), ("--data", settings["data"]), ("--dataset", settings["dataset"])),

@@ -93,6 +93,8 @@ def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
     shared.add_argument("--evaluation", type=Path, help="the previous phase's evaluation, image by image")
     shared.add_argument("--gate", type=_gate(stage.phase), action="append", help="a limit: int8.map50_95=3%% or =0.02")
+    checked = shared.add_argument("--contract-check", choices=("auto", "off"), default="auto")
+    checked.help = "auto: with labels, look whether accuracy rises under another contract"
     shared.add_argument("--strict", action="store_true", help="a gate that is undecided counts as failed")
     shared.add_argument("--conf", type=fraction, default=CONFIDENCE, help="deployed confidence threshold")
     shared.add_argument("--iou", type=fraction, default=IOU, help="IoU above which the weaker box is dropped")

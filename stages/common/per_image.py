@@ -200,3 +200,24 @@ def box_matches(
         return metrics.box_iou(found[image].boxes.astype(np.float64), truth[image][0])
 
     return matches(found, [classes for _, classes in truth], overlap, num_classes)
+
+
+def only(kept: PerImage, places: Sequence[int]) -> PerImage:
+    """What was kept of the images at `places`, in their order. Raises TypeError for a kind that is not known."""
+    chosen = np.asarray(places)
+    if isinstance(kept, Shares):
+        return Shares({name: (top[chosen], below[chosen]) for name, (top, below) in kept.parts.items()})
+    if not isinstance(kept, Matches):
+        raise TypeError(f"{type(kept).__name__} cannot be divided")
+    number = np.full(kept.count, -1, np.int32)
+    number[chosen] = np.arange(len(chosen))
+    labels = np.arange(len(kept.results))
+    found, there = number[kept.images] >= 0, number[kept.objects] >= 0
+    return Matches(
+        len(chosen),
+        number[kept.images][found],
+        kept.hits[found],
+        np.bincount(np.repeat(labels, kept.results)[found], minlength=len(labels)),
+        number[kept.objects][there],
+        np.bincount(np.repeat(labels, kept.instances)[there], minlength=len(labels)),
+    )

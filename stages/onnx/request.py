@@ -22,7 +22,8 @@ class Request:
 
     `origin` is what the ONNX file is made from: a checkpoint that is exported, or an ONNX file of somebody else's
     whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from. `kept` is the pt
-    phase's evaluation, image by image; `gates` are limits that somebody set.
+    phase's evaluation, image by image; `gates` are limits that somebody set; `doctor`: whether the contract of a
+    given file is to be examined.
     """
 
     origin: Checkpoint | Given
@@ -36,6 +37,7 @@ class Request:
     told_by: str
     kept: Kept | None = None
     gates: tuple[Override, ...] = ()
+    doctor: bool = False
 
     @property
     def contract(self) -> dict[str, Any]:

@@ -99,9 +99,8 @@ def _request(
 ) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    set_limits = tuple(args.gate or ())
-    simplify = not args.no_simplify
-    return Request(origin, family, source, images, settings, opset, simplify, previous, told_by, gates=set_limits)
+    made = Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    return replace(made, gates=tuple(args.gate or ()), doctor=args.contract_check == "auto")
 
 
 def _previous(path: Path | None) -> Document | None:
