@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.limits import merged, overrides
 
 FILE = "mcwbuild.yaml"
 PREFIX = "MCWBUILD_"
@@ -105,7 +106,8 @@ def truth(value: Any) -> bool:
 class Option:
     """One option: how it is parsed, its default, and what the help says. `metavar` names its value.
 
-    `in_file` is False for what a folder that somebody else made may not decide.
+    `in_file` is False for what a folder that somebody else made may not decide. `several` is the flag of one value
+    where there may be many: all sources count, and a stronger one has the last word on what it names.
     """
 
     name: str
@@ -115,11 +117,12 @@ class Option:
     metavar: str
     is_path: bool = False
     in_file: bool = True
+    several: str = ""
 
     @property
     def flag(self) -> str:
         """The command line flag."""
-        return "--" + self.name.replace("_", "-")
+        return self.several or "--" + self.name.replace("_", "-")
 
     @property
     def variable(self) -> str:
@@ -160,6 +163,15 @@ OPTIONS: tuple[Option, ...] = (
     ),
     _path("model_code", "Folder of the checkpoint's own modules; implies --trust-checkpoint.", "DIR", False),
     Option("toolkit_version", str, None, "RKNN-Toolkit2's version, where the image is not the default one.", "X.Y.Z"),
+    Option("gates", overrides, (), "A gate's limit, as int8.map50_95=3% or =0.02.", "GATE", several="--gate"),
+    Option(
+        "contract_check",
+        one_of("auto", "off"),
+        "auto",
+        "With labels: look whether accuracy rises under another contract.",
+        "auto|off",
+    ),
+    Option("strict", truth, False, "A gate that is undecided counts as failed.", "true|false"),
     Option("threads", whole(1, 1024), None, "CPU threads of a stage.  [default: all]", "N"),
     Option("progress", one_of(*PROGRESS), "auto", "How progress is shown, on standard error.", "|".join(PROGRESS)),
 )
@@ -225,15 +237,16 @@ def resolve(
     origins: dict[str, str] = {}
     problems: list[Problem] = []
     for option in OPTIONS:
-        found = next(((layer, names) for layer, names in layers if option.name in layer), None)
+        found = [(layer, names) for layer, names in layers if option.name in layer]
         values[option.name], origins[option.name] = option.default, "default"
-        if found is None:
-            continue
-        origins[option.name] = found[1][option.name]
-        try:
-            values[option.name] = option.parse(found[0][option.name])
-        except (ValueError, TypeError) as error:
-            problems.append(Problem(f"{option.flag}: {error}", file=origins[option.name]))
+        for layer, names in reversed(found if option.several else found[:1]):
+            origins[option.name] = names[option.name]
+            try:
+                value = option.parse(layer[option.name])
+            except (ValueError, TypeError, AttributeError) as error:
+                problems.append(Problem(f"{option.flag}: {error}", file=origins[option.name]))
+                continue
+            values[option.name] = merged((*values[option.name], *value)) if option.several else value
     if problems:
         raise InputError("Some options cannot be understood.", remedy="Mend them and try again.", problems=problems)
     return Settings(values, origins)

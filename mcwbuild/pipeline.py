@@ -45,12 +45,18 @@ class Reporter(Protocol):
         """The step is done."""
 
 
-def execute(steps: Sequence[Step], engine: Engine, out: Path, reporter: Reporter) -> list[Outcome]:
-    """Run the steps in order. A missed gate ends the way for the phases that would build on it."""
+def execute(
+    steps: Sequence[Step], engine: Engine, out: Path, reporter: Reporter, *, strict: bool = False
+) -> list[Outcome]:
+    """Run the steps in order. A missed gate ends the way for the phases that would build on it.
+
+    `strict`: a gate that is undecided counts as missed; the packages are the same, so nothing is made anew for it.
+    """
     outcomes: list[Outcome] = []
     with Workspace(out) as workspace:
         for step in steps:
-            outcome = _take(step, engine, workspace, reporter)
+            outcome = _take(_with_evaluation(step), engine, workspace, reporter)
+            outcome = replace(outcome, missed=missed_gate(outcome.performance, step.phase, strict=strict))
             outcomes.append(outcome)
             reporter.end(outcome)
             if outcome.missed is not None and step.phase is not RKNN:
@@ -106,6 +112,12 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     return _outcome(step, "made", start)
 
 
+def _with_evaluation(step: Step) -> Step:
+    """The step without an evaluation that the phase before did not keep: nothing was labelled there."""
+    kept = (item for item in step.inputs if item[0] != "--evaluation" or look.is_file(item[1]))
+    return replace(step, inputs=tuple(kept))
+
+
 def _resumed(step: Step, workspace: Workspace) -> Step:
     """The step with the state of the training that it goes on with; the state is no part of the step's key."""
     if step.anew:
@@ -148,7 +160,7 @@ def _run(step: Step, engine: Engine, staging: Path, log: Path, reporter: Reporte
 
 def _outcome(step: Step, state: Literal["made", "fresh"], start: float) -> Outcome:
     record = documents.read_json(step.package / step.phase.performance).value
-    return Outcome(step, state, time.monotonic() - start, record, missed_gate(record, step.phase))
+    return Outcome(step, state, time.monotonic() - start, record, None)
 
 
 def _require_files(step: Step) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from mcwbuild.contract import look, names
 from mcwbuild.contract.dataset import Dataset, pick
 from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.limits import KEYS
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
 from mcwbuild.options import INT8_ONLY, Settings
 
@@ -70,6 +71,11 @@ def _optional(*pairs: tuple[str, Path | None]) -> tuple[tuple[str, Path], ...]:
     return tuple((flag, path) for flag, path in pairs if path is not None)
 
 
+def evaluation_beside(previous: Path | None, phase: Phase) -> tuple[tuple[str, Path], ...]:
+    """The phase's evaluation image by image, which lies beside its record where accuracy was measured."""
+    return () if previous is None else (("--evaluation", previous.with_name(phase.evaluation)),)
+
+
 def trust(settings: Settings) -> tuple[list[str], tuple[tuple[str, Path], ...]]:
     """The flag and the folder with which a stage unpickles a checkpoint."""
     code: Path | None = settings["model_code"]
@@ -82,9 +88,19 @@ def trusts(settings: Settings) -> bool:
     return bool(trust(settings)[0])
 
 
+def _unchecked(settings: Settings) -> list[str]:
+    return ["--contract-check", "off"] if settings["contract_check"] == "off" else []
+
+
 def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
     """The labelled images that every phase is measured on: the validation split."""
     return dataset.splits.get("val", ()) if dataset else ()
+
+
+def gates(settings: Settings, phase: Phase) -> list[str]:
+    """The flags for the limits that the phase's gates have by setting."""
+    chosen = [one for one in settings["gates"] if one.key in KEYS[phase.name]]
+    return [word for one in chosen for word in ("--gate", str(one))]
 
 
 def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
@@ -93,7 +109,7 @@ def pt_step(pt: Path, name: str, settings: Settings, dataset: Dataset | None, ou
     if settings["imgsz"]:
         options += ["--imgsz", ",".join(str(side) for side in settings["imgsz"])]
     flags, code = trust(settings)
-    options += flags
+    options += [*flags, *_unchecked(settings)]
     inputs = (("--pt", pt), *_optional(("--source", settings["source"]), ("--data", settings["data"])), *code)
     return Step("pt", PT, inputs, tuple(options), evaluation_images(dataset), out / PT.package)
 
@@ -113,10 +129,12 @@ def onnx_step(
     """Phase 2: export and compare with phase 1."""
     flags, code = trust(settings)
     options = ["--opset", str(settings["opset"]), *([] if settings["simplify"] else ["--no-simplify"]), *flags]
+    options += gates(settings, ONNX)
     inputs = (
         ("--pt", pt),
         ("--source", source),
         *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+        *evaluation_beside(previous, PT),
         *code,
     )
     images = evaluation_images(dataset)
@@ -131,8 +149,9 @@ def rknn_steps(
         ("--onnx", onnx),
         ("--source", source),
         *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
+        *evaluation_beside(previous, ONNX),
     )
-    options = ["--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
+    options = [*gates(settings, RKNN), "--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
     options += ["--optimization-level", str(settings["optimization_level"])]
     options += ["--calibration-images", str(settings["calibration_images"]), *_shared(settings)]
     train = dataset.splits.get("train", ()) if dataset else ()
@@ -155,6 +174,7 @@ def given_step(onnx: Path, name: str, settings: Settings, dataset: Dataset | Non
     """Phase 2 on an ONNX file of somebody else's: cut its head and compare with the file as it came."""
     source = settings["source"]
     options = [*([] if source else [f"--name={name}"]), *([] if settings["simplify"] else ["--no-simplify"])]
+    options += [*gates(settings, ONNX), *_unchecked(settings)]
     inputs = (
         ("--onnx", onnx),
         *_optional(("--source", source), ("--data", settings["data"]), ("--dataset", settings["dataset"])),

@@ -18,6 +18,7 @@ from mcwbuild.contract.phases import ONNX
 @options(
     "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "memory", "toolkit_version",
     "optimization_level", "algorithm", "calibration_images", "conf", "iou", "max_detections", "threads", "progress",
+    "gates", "strict",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context

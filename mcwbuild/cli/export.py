@@ -18,6 +18,7 @@ from mcwbuild.contract.phases import PT
 @options(
     "source", "data", "dataset", "out", "name", "engine", "memory", "trust_checkpoint", "model_code",
     "opset", "simplify", "conf", "iou", "max_detections", "threads", "progress",
+    "gates", "strict", "contract_check",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context

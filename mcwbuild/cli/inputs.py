@@ -108,7 +108,7 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
     reporter = console.reporter(settings["progress"])
     try:
         engine = choose(settings["engine"], wanted(settings), reporter.emit)
-        outcomes = pipeline.execute(steps, engine, out, reporter)
+        outcomes = pipeline.execute(steps, engine, out, reporter, strict=settings["strict"])
     finally:
         if isinstance(reporter, console.LiveReporter):
             reporter.close()

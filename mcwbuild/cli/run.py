@@ -27,6 +27,7 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
     "engine", "memory", "trust_checkpoint", "model_code", "toolkit_version",
     "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
     "conf", "iou", "max_detections", "threads", "progress",
+    "gates", "strict", "contract_check",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context

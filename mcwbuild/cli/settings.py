@@ -31,7 +31,7 @@ def options(*names: str) -> Callable[[Command], Command]:
                 function = click.option(option.flag, is_flag=True, default=None, help=told)(function)
             else:
                 value = click.Path() if option.is_path else str
-                several = name == "target"
+                several = name == "target" or bool(option.several)
                 function = click.option(
                     option.flag, name, metavar=option.metavar, multiple=several, type=value, help=told
                 )(function)
@@ -47,6 +47,7 @@ def settings(ctx: click.Context) -> Settings:
         for name, value in ctx.params.items()
         if name in BY_NAME and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }
-    if "target" in given:
-        given["target"] = ",".join(given["target"])
+    for name in ("target", "gates"):
+        if name in given:
+            given[name] = ",".join(given[name])
     return resolve(given)

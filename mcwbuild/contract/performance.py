@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from mcwbuild.contract.errors import GateFailed
+from mcwbuild.contract.limits import Limit
 from mcwbuild.contract.phases import Phase, PhaseName
 
-Status = Literal["passed", "failed", "unmeasured"]
+Status = Literal["passed", "failed", "undecided", "unmeasured"]
+GRAVITY: tuple[Status, ...] = ("failed", "undecided", "unmeasured", "passed")  # of several, the first one counts
 
 MAIN_METRICS = {"classification": "top1"}  # of `model.task`; every other task's is an average precision
 AVERAGE_PRECISION = "map50_95"
 COMPARED = ("map50_95", "map50", "precision", "recall", "f1", "top1", "top5")  # metrics that phases stand beside
-DROPS: dict[str, float] = {"onnx": 0.5, "fp16": 2.0, "int8": 5.0}  # largest relative drop of the main metric, percent
 _COMPARISONS: dict[PhaseName, str] = {"onnx": "comparison_with_pt", "rknn": "comparison_with_onnx"}
+_FARTHEST = 100  # widths: 10,000 times as many images are nobody's advice
 _DECIMALS = 9  # a drop of exactly the limit passes, whatever the last bits of the division are
 
 
 @dataclass(frozen=True)
 class Gate:
-    """One metric against a named reference: how far it may drop, how far it did (relative, percent)."""
+    """One metric against a named reference: how far it may drop, how far it did.
+
+    The limit is in percent of the reference, or in the metric's own unit; the other one is None. `interval` is the
+    paired bootstrap interval (95 %) of the drop in the limit's unit, None with `interval_reason`.
+
+    passed: the drop is within the limit, and so is the whole interval.
+    failed: the drop is beyond the limit, and so is the whole interval.
+    undecided: the limit lies inside of the interval, or the drop is within the limit on too few images for an
+    interval. `images_needed` estimates how many images like these would decide; None where it cannot be told.
+    unmeasured: there are no two values.
+    Where there is no interval for another reason, the drop alone decides. `loosened`: more than promised is allowed.
+    """
 
     metric: str
     reference: str
-    limit_percent: float
+    limit_percent: float | None
     drop_percent: float | None
     status: Status
     reason: str
     variant: str | None = None
     previous: float | None = None
     current: float | None = None
+    limit_absolute: float | None = None
+    drop_absolute: float | None = None
+    interval: tuple[float, float] | None = None
+    interval_reason: str | None = None
+    images: int | None = None
+    images_needed: int | None = None
+    loosened: bool = False
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What the images leave to chance: the interval of a drop in its limit's unit, or why there is none.
+
+    `least`: how many images there have to be, where they are too few.
+    """
+
+    interval: tuple[float, float] | None = None
+    reason: str | None = None
+    images: int | None = None
+    least: int | None = None
 
 
 @dataclass(frozen=True)
@@ -74,44 +107,117 @@ def gate(
     reference: str,
     previous: float | None,
     current: float | None,
-    limit: float,
+    limit: Limit,
     *,
     variant: str | None = None,
     reason: str = "",
+    chance: Chance = Chance(),
+    promised: Limit | None = None,
 ) -> Gate:
-    """Measure `current` against `previous` (the same metric of the phase `reference`); `limit` is in percent.
+    """Measure `current` against `previous`, the same metric of the phase `reference`.
 
     A value that is missing leaves the gate unmeasured, with `reason` where it is known; a value that is not
-    finite, or a reference that found nothing, never passes.
+    finite, or a reference that found nothing, never passes. `promised` is the limit that users were told.
     """
-
-    def outcome(status: Status, why: str, drop: float | None = None) -> Gate:
-        sound = [value if value is not None and math.isfinite(value) else None for value in (previous, current)]
-        return Gate(metric, reference, limit, drop, status, why, variant, *sound)
-
     name = f"{variant} {metric}" if variant else metric
+    sound = [value if value is not None and math.isfinite(value) else None for value in (previous, current)]
+    blank = Gate(
+        metric=metric,
+        reference=reference,
+        limit_percent=limit.value if limit.relative else None,
+        drop_percent=None,
+        status="unmeasured",
+        reason="",
+        variant=variant,
+        previous=sound[0],
+        current=sound[1],
+        limit_absolute=None if limit.relative else limit.value,
+        loosened=promised is not None and (limit.relative != promised.relative or limit.value > promised.value),
+    )
     if previous is None or current is None:
         missing = f"of {reference}" if previous is None else "of this phase"
-        return outcome("unmeasured", reason or f"{name} {missing} was not measured.")
-    if not math.isfinite(current) or not math.isfinite(previous):
-        return outcome("failed", f"{name} is {current} after {previous} ({reference}): not a number.")
+        return replace(blank, reason=reason or f"{name} {missing} was not measured.")
+    if sound[0] is None or sound[1] is None:
+        return replace(
+            blank, status="failed", reason=f"{name} is {current} after {previous} ({reference}): not a number."
+        )
     if previous <= 0:
-        return outcome("unmeasured", f"{name} of {reference} is {previous:g}: there is nothing that could drop.")
-    drop = relative_drop_percent(previous, current)
-    passed = round(drop, _DECIMALS) <= limit
-    sentence = (
-        f"{name} is {current:.4f} after {previous:.4f} ({reference}): a drop of {max(drop, 0.0):.2f} % "
-        f"where {limit:g} % is allowed."
+        return replace(blank, reason=f"{name} of {reference} is {previous:g}: there is nothing that could drop.")
+    percent = relative_drop_percent(previous, current)
+    drop = percent if limit.relative else previous - current
+    status = _decided(drop, limit.value, chance)
+    needed = _needed(drop, limit.value, chance) if status == "undecided" else None
+    return replace(
+        blank,
+        status=status,
+        reason=_sentence(name, reference, (previous, current), drop, limit, chance, needed, status),
+        drop_percent=percent,
+        drop_absolute=None if limit.relative else drop,
+        interval=chance.interval,
+        interval_reason=chance.reason,
+        images=chance.images,
+        images_needed=needed,
     )
-    return outcome("passed" if passed else "failed", sentence, drop)
+
+
+def _decided(drop: float, limit: float, chance: Chance) -> Status:
+    within = round(drop, _DECIMALS) <= limit
+    if chance.interval is not None:
+        low, high = (round(end, _DECIMALS) for end in chance.interval)
+        return "passed" if within and high <= limit else "undecided" if low <= limit else "failed"
+    if chance.least is not None and within:
+        return "undecided"
+    return "passed" if within else "failed"
+
+
+def _needed(drop: float, limit: float, chance: Chance) -> int | None:
+    """How many images would decide, if the drop stays: an interval of n images is as wide as 1 / sqrt(n)."""
+    if chance.interval is None or chance.images is None:
+        return chance.least
+    low, high = chance.interval
+    distance = abs(limit - drop)
+    wide = high - drop if drop <= limit else drop - low
+    if distance <= 0 or wide / distance > _FARTHEST:
+        return None
+    return math.ceil(chance.images * (wide / distance) ** 2)
+
+
+def _sentence(
+    name: str,
+    reference: str,
+    values: tuple[float, float],
+    drop: float,
+    limit: Limit,
+    chance: Chance,
+    needed: int | None,
+    status: Status,
+) -> str:
+    """The gate in words."""
+
+    def amount(value: float) -> str:
+        return f"{value:.2f} %" if limit.relative else f"{value:.4f}"
+
+    allowed = f"{limit.value:g} %" if limit.relative else f"{limit.value:g}"
+    said = (
+        f"{name} is {values[1]:.4f} after {values[0]:.4f} ({reference}): a drop of {amount(max(drop, 0.0))} "
+        f"where {allowed} is allowed."
+    )
+    if chance.interval is not None:
+        said += f" With 95 % confidence it is {amount(chance.interval[0])} to {amount(chance.interval[1])}."
+    if status == "undecided":
+        few = f"The {chance.images} images do not decide"
+        if chance.interval is None:
+            return f"{said} {few}: {needed} are the least."
+        return f"{said} {few}; " + (f"about {needed} would." if needed else "no number of them is likely to.")
+    return said
 
 
 def status(gates: Iterable[Gate], checks: Iterable[Check] = ()) -> Status:
-    """The verdict: failed if anything failed, else unmeasured if any gate is (or there is none), else passed."""
+    """The verdict: the gravest of the gates', or failed where a check is; without gates nothing was measured."""
     gated = [item.status for item in gates]
-    if "failed" in gated or any(check.status == "failed" for check in checks):
+    if any(check.status == "failed" for check in checks):
         return "failed"
-    return "passed" if gated and "unmeasured" not in gated else "unmeasured"
+    return min(gated, key=GRAVITY.index, default="unmeasured")
 
 
 def validation(gates: Sequence[Gate], checks: Sequence[Check] = (), *, verdict: Status | None = None) -> dict[str, Any]:
@@ -180,12 +286,16 @@ def record(
     }
 
 
-def missed_gate(performance: Mapping[str, Any], phase: Phase) -> GateFailed | None:
-    """The error that the failed gates and checks of a record stand for, or None where it did not fail."""
+def missed_gate(performance: Mapping[str, Any], phase: Phase, *, strict: bool = False) -> GateFailed | None:
+    """The error that the failed gates and checks of a record stand for, or None where it did not fail.
+
+    `strict`: a gate that is undecided counts as one that failed.
+    """
     verdict = performance["validation"]
-    if verdict["status"] != "failed":
+    missing = ("failed", "undecided") if strict else ("failed",)
+    if verdict["status"] not in missing:
         return None
-    found = [gate["reason"] for gate in verdict["gates"] if gate["status"] == "failed"]
+    found = [gate["reason"] for gate in verdict["gates"] if gate["status"] in missing]
     found += [f"{check['name']}: {check['detail']}" for check in verdict["checks"] if check["status"] == "failed"]
     return GateFailed(
         f"The {phase.name} phase missed {'a gate' if len(found) == 1 else f'{len(found)} gates'}.",
@@ -193,3 +303,17 @@ def missed_gate(performance: Mapping[str, Any], phase: Phase) -> GateFailed | No
         f"What was made is kept; {phase.performance} has every figure.",
         kind="gate",
     )
+
+
+def warnings(performance: Mapping[str, Any]) -> list[str]:
+    """What people have to know of gates that did not fail: what is undecided, and what allows more than promised."""
+    said = []
+    for one in performance["validation"]["gates"]:
+        name = f"{one['variant']} {one['metric']}" if one.get("variant") else one["metric"]
+        if one["status"] == "undecided":
+            said.append(f"undecided: {one['reason']}")
+        if one.get("loosened"):
+            absolute = one.get("limit_absolute")
+            allowed = f"{one['limit_percent']:g} %" if absolute is None else f"{absolute:g}"
+            said.append(f"the gate {name} is not the promised one: a drop of {allowed} is allowed")
+    return said

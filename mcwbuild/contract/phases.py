@@ -16,7 +16,7 @@ class Phase:
     """One phase: what its package is called and what lies in it.
 
     `artefacts` are always there unless listed in `optional`; the documents, the manifest and the
-    sums always are.
+    sums always are. `evaluation` is what the next phase draws intervals from; it is there where accuracy was measured.
     """
 
     name: PhaseName
@@ -26,6 +26,7 @@ class Phase:
     optional: tuple[str, ...]
     source: str
     performance: str
+    evaluation: str = ""
 
     @property
     def package(self) -> str:
@@ -45,11 +46,31 @@ class Phase:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that the package may hold."""
-        return (*self.artefacts, self.source, self.performance, MANIFEST, SUMS)
+        evaluation = (self.evaluation,) if self.evaluation else ()
+        return (*self.artefacts, self.source, self.performance, *evaluation, MANIFEST, SUMS)
 
 
-PT = Phase("pt", "baseline", None, ("best.pt",), (), "training_source.yaml", "performance_pt.json")
-ONNX = Phase("onnx", "export", "pt", ("best.onnx",), (), "onnx_source.yaml", "performance_onnx.json")
+_EVALUATIONS = ("evaluation_pt.npz", "evaluation_onnx.npz")
+PT = Phase(
+    "pt",
+    "baseline",
+    None,
+    ("best.pt",),
+    _EVALUATIONS[:1],
+    "training_source.yaml",
+    "performance_pt.json",
+    _EVALUATIONS[0],
+)
+ONNX = Phase(
+    "onnx",
+    "export",
+    "pt",
+    ("best.onnx",),
+    _EVALUATIONS[1:],
+    "onnx_source.yaml",
+    "performance_onnx.json",
+    _EVALUATIONS[1],
+)
 RKNN = Phase(
     "rknn",
     "conversion",

@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any, Generic, NoReturn, TypeVar
 
 from mcwbuild import __version__
-from mcwbuild.contract import disk, documents, inherit, look, manifest, names, performance, validate
+from mcwbuild.contract import disk, documents, inherit, limits, look, manifest, names, performance, validate
 from mcwbuild.contract.bench import Bench, claim_stdout, emitter, leave
 from mcwbuild.contract.errors import ExitCode, GateFailed, McwbuildError
 from mcwbuild.contract.phases import SUMS, Phase
@@ -70,6 +70,18 @@ def positive(text: str) -> int:
     return value
 
 
+def _gate(phase: Phase) -> Callable[[str], limits.Override]:
+    """A parser of the phase's gates on the command line."""
+
+    def parse(text: str) -> limits.Override:
+        try:
+            return limits.override(text, limits.KEYS[phase.name])
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return parse
+
+
 def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     """The stage's whole command line: its own flags and those that all stages share."""
     made = argparse.ArgumentParser(f"python -m stages.{stage.phase.name}", description=stage.description)
@@ -79,6 +91,11 @@ def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     shared.add_argument("--data", type=Path, help="data.yaml of a labelled dataset, or the folder of a classification")
     shared.add_argument("--dataset", type=Path, help="text file with one image a line")
     shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
+    shared.add_argument("--evaluation", type=Path, help="the previous phase's evaluation, image by image")
+    shared.add_argument("--gate", type=_gate(stage.phase), action="append", help="a limit: int8.map50_95=3%% or =0.02")
+    checked = shared.add_argument("--contract-check", choices=("auto", "off"), default="auto")
+    checked.help = "auto: with labels, look whether accuracy rises under another contract"
+    shared.add_argument("--strict", action="store_true", help="a gate that is undecided counts as failed")
     shared.add_argument("--conf", type=fraction, default=CONFIDENCE, help="deployed confidence threshold")
     shared.add_argument("--iou", type=fraction, default=IOU, help="IoU above which the weaker box is dropped")
     shared.add_argument("--max-detections", type=positive, default=MAX_DETECTIONS, help="boxes kept per image")
@@ -144,7 +161,9 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     manifest.write(bench.out, stage.phase, facts, inputs=inputs)
     deliver(bench.out, out, stage.phase)
     stage.delivered(request)
-    return performance.missed_gate(record, stage.phase)
+    for text in performance.warnings(record):
+        bench.note(text, "warning")
+    return performance.missed_gate(record, stage.phase, strict=args.strict)
 
 
 def _command(phase: Phase, args: argparse.Namespace) -> list[str]:

@@ -16,6 +16,7 @@ from stages.common import images as pictures
 from stages.common import tasks
 from stages.common.detection import suppression
 from stages.common.ground_truth import Labels, data_error
+from stages.common.per_image import PerImage
 from stages.common.tasks import Task
 from stages.common.timing import Timer
 
@@ -61,12 +62,16 @@ class Settings:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured: two blocks of a performance record, the results, and images with broken outputs."""
+    """What was measured: two blocks of a performance record, the results, and images with broken outputs.
+
+    `per_image` is what intervals of the accuracy are drawn from, None where it was not measured.
+    """
 
     metrics: dict[str, Any]
     inference: dict[str, Any]
     results: tuple[Any, ...]
     not_finite: tuple[str, ...]
+    per_image: PerImage | None = None
 
 
 def evaluate(
@@ -114,7 +119,9 @@ def evaluate(
         if labels is None
         else task.measure(found, truth, contract["classes"]["names"], settings.confidence)
     )
-    return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken))
+    measured = "status" not in accuracy
+    kept = task.per_image(found, truth, len(contract["classes"]["names"])) if measured else None
+    return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken), kept)
 
 
 def warm_up(runner: Runner, prepared: NDArray[np.uint8], runs: int) -> None:

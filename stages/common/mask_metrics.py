@@ -13,6 +13,7 @@ from stages.common import metrics
 from stages.common.detection import Detections
 from stages.common.ground_truth import Labels
 from stages.common.metrics import Floats
+from stages.common.per_image import Matches, matches
 from stages.common.segmentation import Segments
 
 Runs = dict[str, Any]  # a mask in COCO's run lengths: size [H, W] and counts
@@ -66,20 +67,10 @@ def measure_masks(
 
     As `metrics.measure`, the IoU being that of the masks in the image's own pixels.
     """
-    from faster_coco_eval.core import mask as library
-
     classes = [one.classes for one in truth]
     if not any(map(len, classes)):
         return metrics.NO_OBJECTS
     metrics.require_finite(found)
-
-    def overlap(image: int) -> Floats:
-        left, right = list(found[image].masks), list(truth[image].masks)
-        if not left or not right:
-            return np.zeros((len(left), len(right)))
-        shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64)
-        return shared
-
     images = [{"id": number, "height": one.shape[0], "width": one.shape[1]} for number, one in enumerate(truth, 1)]
     objects = [row for number, one in enumerate(truth, 1) for row in _rows(number, one)]
     results = [
@@ -88,9 +79,26 @@ def measure_masks(
         for row, score in zip(_rows(number, one), one.scores.tolist(), strict=True)
     ]
     precisions = metrics.coco_precision(images, objects, results, len(names), "segm")
-    ranked = metrics.ranked(found, classes, overlap, len(names))
+    ranked = metrics.ranked(found, classes, lambda image: _overlap(found[image], truth[image]), len(names))
     boxes = metrics.average_precision(found, [(one.boxes, one.classes) for one in truth], len(names))
     return {**metrics.summed_up(classes, precisions, ranked, names, confidence), "boxes": metrics.box_summary(boxes)}
+
+
+def match_masks(found: Sequence[Encoded], truth: Sequence[Outlines], num_classes: int) -> Matches:
+    """What is kept of the masks, image by image."""
+    classes = [one.classes for one in truth]
+    return matches(found, classes, lambda image: _overlap(found[image], truth[image]), num_classes)
+
+
+def _overlap(found: Encoded, truth: Outlines) -> Floats:
+    """The masks' IoU [n, m]."""
+    from faster_coco_eval.core import mask as library
+
+    left, right = list(found.masks), list(truth.masks)
+    if not left or not right:
+        return np.zeros((len(left), len(right)))
+    shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64)
+    return shared
 
 
 def _rows(image: int, one: Encoded | Outlines) -> list[dict[str, Any]]:

@@ -114,6 +114,7 @@ def coco_precision(
         return np.where(np.tile(counts, (10, 1)) > 0, 0.0, -1.0)  # the library wants at least one of each
     judge = COCOeval_faster(*(_indexed(COCO(), rows, images, num_classes) for rows in (objects, results)), kind)
     judge.params.maxDets = [int(np.bincount([one["image_id"] for one in results]).max())]
+    judge.params.catIds = list(range(num_classes))  # of keypoints it would take those with objects only
     judge.params.areaRng, judge.params.areaRngLbl = [[0.0, math.inf]], ["all"]
     if sigmas is not None:
         judge.params.kpt_oks_sigmas = sigmas

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from stages.common.classification import Ranking
+from stages.common.per_image import Shares, means
 
 _TOP = 5
 _DIGITS = 6
@@ -25,15 +26,26 @@ def measure_rankings(
     if not truth:
         return {"status": "unmeasured", "reason": "There are no labelled images."}
     labels = np.asarray(truth, np.int64)
-    best = np.array(
-        [bool(len(one.classes)) and one.classes[0] == label for one, label in zip(found, truth, strict=True)]
-    )
-    five = np.array([label in one.classes[:_TOP] for one, label in zip(found, truth, strict=True)])
+    best, five = _right(found, truth)
     return {
         "top1": _share(best),
         "top5": _share(five),
         "per_class": [_one_class(name, best[labels == k], five[labels == k]) for k, name in enumerate(names)],
     }
+
+
+def keep_rankings(found: Sequence[Ranking], truth: Sequence[int], num_classes: int) -> Shares:
+    """What is kept of a classification, image by image."""
+    del num_classes  # the means are over the images
+    best, five = _right(found, truth)
+    return means(top1=best.tolist(), top5=five.tolist())
+
+
+def _right(found: Sequence[Ranking], truth: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each image, whether its best class is the right one, and whether one of the best five is."""
+    best = [bool(len(one.classes)) and one.classes[0] == label for one, label in zip(found, truth, strict=True)]
+    five = [label in one.classes[:_TOP] for one, label in zip(found, truth, strict=True)]
+    return np.array(best), np.array(five)
 
 
 def _one_class(name: str, best: np.ndarray, five: np.ndarray) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +12,21 @@ from stages.common import metrics
 from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
 from stages.common.ground_truth import Labels
-from stages.common.mask_metrics import encoded, measure_masks, outlines
-from stages.common.pose_metrics import measure_poses, skeletons, sound_poses
+from stages.common.mask_metrics import encoded, match_masks, measure_masks, outlines
+from stages.common.per_image import PerImage, box_matches
+from stages.common.pose_metrics import match_poses, measure_poses, skeletons, sound_poses
 from stages.common.poses import finish_poses
-from stages.common.ranking_metrics import measure_rankings
+from stages.common.ranking_metrics import keep_rankings, measure_rankings
 from stages.common.segmentation import finish_segments
 from stages.common.turned import finish_turned
-from stages.common.turned_metrics import measure_turned, sound_turned, turned_objects
+from stages.common.turned_metrics import match_turned, measure_turned, sound_turned, turned_objects
 
 LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
+
+
+def _nothing(found: Sequence[Any], truth: Sequence[Any], num_classes: int) -> None:
+    """Of a task whose metric is no sum over images."""
+    del found, truth, num_classes
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Task:
     sound: the result without what is not a finite number, as it is kept until all images are through.
     truth: (labels, shape [H, W]) -> what the result is measured by.
     measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
+    per_image: (results, truths, number of classes) -> what intervals are drawn from; None where nothing is kept.
     """
 
     confidence: float
@@ -41,6 +48,7 @@ class Task:
     sound: Callable[[Any], Any]
     truth: Callable[[Labels, tuple[int, int]], Any]
     measure: Callable[..., dict[str, Any]]
+    per_image: Callable[..., PerImage | None] = _nothing
 
 
 def of(contract: Mapping[str, Any]) -> Task:
@@ -78,9 +86,11 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
 
 
 TASKS: dict[str, Task] = {
-    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure),
-    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks),
-    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses),
-    "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned),
-    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings),
+    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure, box_matches),
+    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks, match_masks),
+    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses, match_poses),
+    "oriented_detection": Task(
+        LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned, match_turned
+    ),
+    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings, keep_rankings),
 }

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from stages.common import metrics
 from stages.common.ground_truth import Labels
 from stages.common.metrics import Floats, Overlap
+from stages.common.per_image import THRESHOLDS, Matches, matches
 from stages.common.turned import TurnedBoxes, probabilistic_iou
 
-THRESHOLDS = np.linspace(0.5, 0.95, 10)
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -62,6 +62,15 @@ def measure_turned(
     precisions = precision_by(found, classes, overlap, len(names))
     ranked = metrics.ranked(found, classes, overlap, len(names))
     return metrics.summed_up(classes, precisions, ranked, names, confidence)
+
+
+def match_turned(found: Sequence[TurnedBoxes], truth: Sequence[TurnedObjects], num_classes: int) -> Matches:
+    """What is kept of turned boxes, image by image."""
+
+    def overlap(image: int) -> Floats:
+        return probabilistic_iou(found[image].boxes, truth[image].boxes)
+
+    return matches(found, [one.classes for one in truth], overlap, num_classes)
 
 
 def precision_by(

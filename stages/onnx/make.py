@@ -15,6 +15,7 @@ from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
 from stages.common.checkpoint import Checkpoint
+from stages.common.contract_doctor import Diagnosis, Patient, examine
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
 from stages.onnx import given as given_files
 from stages.onnx import graph, own, reference
@@ -34,7 +35,8 @@ class Made:
 
     `unsimplified` is why the graph was not simplified, empty where it was; `agreement` has a row for each output
     of `reference`, over `compared` images; `shapes` are the outputs' as they came out; `baseline` is the given
-    file's own evaluation, None where the pt phase has measured it or nothing is labelled.
+    file's own evaluation, None where the pt phase has measured it or nothing is labelled; `examined` is what the
+    contract's doctor says, where it was asked.
     """
 
     data: bytes
@@ -49,6 +51,7 @@ class Made:
     baseline: Evaluation | None
     evaluation: Evaluation
     device: dict[str, Any]
+    examined: Diagnosis | None = None
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,18 @@ def make(request: Request, bench: Bench) -> Made:
         baseline=baseline,
         evaluation=found,
         device=runner.device,
+        examined=_examined(request, runner, raw.head, found, bench),
     )
+
+
+def _examined(
+    request: Request, runner: OrtRunner, head: dict[str, Any], found: Evaluation, bench: Bench
+) -> Diagnosis | None:
+    """What the doctor says of the contract of a given file; that of a checkpoint was examined in the pt phase."""
+    if not request.doctor or not isinstance(request.origin, Given) or request.images.labels is None:
+        return None
+    patient = Patient(runner.under, partial(_decode, request, head), request.settings.of(head), found)
+    return examine(patient, request.images, request.contract, bench)
 
 
 def _exported(request: Request, checkpoint: Checkpoint, bench: Bench) -> Raw:

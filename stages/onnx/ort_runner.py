@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -36,6 +37,12 @@ class OrtRunner:
             ) from error
         self._contract, self._names = contract, list(names)
         self._input = self._session.get_inputs()[0].name
+
+    def under(self, contract: Mapping[str, Any]) -> OrtRunner:
+        """The same session, fed as another contract says."""
+        other = copy.copy(self)
+        other._contract = contract
+        return other
 
     @property
     def device(self) -> dict[str, Any]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from mcwbuild.contract import inherit, performance
-from mcwbuild.contract.performance import COMPARED, DROPS, Gate, main_metric
+from mcwbuild.contract.performance import COMPARED, Gate, main_metric
 from mcwbuild.contract.phases import PT
+from stages.common import gates
+from stages.common.evaluation_file import order_of
+from stages.common.gates import Question, Side
 from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
@@ -74,10 +77,15 @@ def _beside(previous: float, current: float) -> dict[str, float | None]:
     return {"previous": previous, "current": current, "drop_percent": drop}
 
 
-def drop_gate(request: Request, made: Made) -> Gate:
-    """The gate on the main metric: passed, failed, or unmeasured with the reason."""
-    before, reason = baseline(request, made)
-    metric = main_metric(request.contract["model"]["task"])
-    now = made.evaluation.metrics.get(metric)
+def drop_gates(request: Request, made: Made) -> list[Gate]:
+    """The gates on the main metric and on all that has a limit of its own."""
+    metrics, reason = baseline(request, made)
+    if made.baseline is not None:
+        before = Side(metrics, made.baseline.per_image)
+    else:
+        order = order_of(request.images.images)
+        before = gates.previous_side(metrics, reason, request.kept, request.origin.sha256, order)
     name = GIVEN if isinstance(request.origin, Given) else PT.name
-    return performance.gate(metric, name, before.get(metric), now, DROPS["onnx"], reason=reason)
+    asked = Question("onnx", name, main_metric(request.contract["model"]["task"]), request.gates)
+    after = Side(made.evaluation.metrics, made.evaluation.per_image)
+    return gates.gates(asked, before, after, made.agreement)

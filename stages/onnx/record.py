@@ -9,13 +9,14 @@ import mcwbuild
 from mcwbuild.contract import disk, inherit, manifest, performance
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import ONNX
+from stages.common import contract_doctor
 from stages.common.device import versions
 from stages.common.evaluate import finite_check, test_configuration
 from stages.families.shapes import output_shapes
 from stages.onnx.cut import INPUT
 from stages.onnx.given import Given
 from stages.onnx.make import NOT_WANTED, Made
-from stages.onnx.previous import comparison, drop_gate
+from stages.onnx.previous import comparison, drop_gates
 from stages.onnx.request import Request
 
 
@@ -76,6 +77,7 @@ def checks(request: Request, made: Made) -> list[Check]:
         Check("output shapes", "passed" if right else "failed", shapes),
         made.reference.check(made.agreement, f"{made.compared} images ({request.images.source})"),
         finite_check(made.evaluation),
+        *([] if made.examined is None else [contract_doctor.check(made.examined)]),
         Check("contract", "passed", request.told_by),
     ]
 
@@ -103,9 +105,15 @@ def performance_record(request: Request, made: Made, source: Path) -> dict[str, 
             "outputs": [{"name": name, "dtype": "float32", "shape": shape} for name, shape in made.shapes.items()],
         },
         comparison=comparison(request, made),
-        issues=_issues(made),
-        validation=performance.validation([drop_gate(request, made)], checks(request, made)),
+        tuning_history=contract_doctor.history(made.examined) if made.examined else (),
+        issues=[*_issues(made), *_doubts(made)],
+        validation=performance.validation(drop_gates(request, made), checks(request, made)),
     )
+
+
+def _doubts(made: Made) -> list[dict[str, str]]:
+    """What the contract's doctor found."""
+    return [] if made.examined is None else contract_doctor.issues(made.examined, ONNX.name, ONNX.source)
 
 
 def _issues(made: Made) -> list[dict[str, str]]:

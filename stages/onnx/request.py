@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcwbuild.contract import inherit
+from mcwbuild.contract.limits import Override
 from mcwbuild.contract.marks import Document
 from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
+from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet
 from stages.families import Family
 from stages.onnx.given import Given
@@ -19,7 +21,9 @@ class Request:
     """Everything that came in, read and checked; `previous` is the pt phase's performance record.
 
     `origin` is what the ONNX file is made from: a checkpoint that is exported, or an ONNX file of somebody else's
-    whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from.
+    whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from. `kept` is the pt
+    phase's evaluation, image by image; `gates` are limits that somebody set; `doctor`: whether the contract of a
+    given file is to be examined.
     """
 
     origin: Checkpoint | Given
@@ -31,6 +35,9 @@ class Request:
     simplify: bool
     previous: Document | None
     told_by: str
+    kept: Kept | None = None
+    gates: tuple[Override, ...] = ()
+    doctor: bool = False
 
     @property
     def contract(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.contract.stage import Stage
+from stages.common import evaluation_file
 from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
+from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import open_images
 from stages.common.together import together
 from stages.families import Family, family_of
@@ -53,16 +56,19 @@ def _of_checkpoint(args: argparse.Namespace) -> Request:
             "--source is not given." if args.source is None else "--name is given.",
             "Give --source training_source.yaml, and no --name.",
         )
-    (checkpoint, family), document, previous = together(
-        lambda: open_checkpoint(args), lambda: read_source(args.source), lambda: _previous(args.previous)
+    (checkpoint, family), document, previous, kept = together(
+        lambda: open_checkpoint(args),
+        lambda: read_source(args.source),
+        lambda: _previous(args.previous),
+        lambda: None if args.evaluation is None else evaluation_file.read(args.evaluation),
     )
     source = against_checkpoint(document, checkpoint, family)
     opset = OPSET if args.opset is None else args.opset
-    return _request(args, checkpoint, family, source, opset, previous, f"Of {args.source.name}.")
+    return replace(_request(args, checkpoint, family, source, opset, previous, f"Of {args.source.name}."), kept=kept)
 
 
 def _of_onnx(args: argparse.Namespace) -> Request:
-    wrong = [flag for flag in ("opset", "previous") if getattr(args, flag) is not None]
+    wrong = [flag for flag in ("opset", "previous", "evaluation") if getattr(args, flag) is not None]
     if wrong or (args.source is not None and args.name is not None):
         wrong += [] if wrong else ["source and --name"]
         raise InputError(
@@ -94,7 +100,8 @@ def _request(
 ) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    made = Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    return replace(made, gates=tuple(args.gate or ()), doctor=args.contract_check == "auto")
 
 
 def _previous(path: Path | None) -> Document | None:
@@ -107,6 +114,9 @@ def work(request: Request, bench: Bench) -> None:
     from stages.onnx.record import performance_record, source_document
 
     made = make(request, bench)
+    if made.evaluation.per_image is not None:
+        kept = Kept(made.sha256, order_of(request.images.images), made.evaluation.per_image)
+        evaluation_file.write(kept, bench.out / ONNX.evaluation, bench)
     documents.write_yaml(bench.out / ONNX.source, source_document(request, made))
     documents.write_json(bench.out / ONNX.performance, performance_record(request, made, bench.out / ONNX.source))
 

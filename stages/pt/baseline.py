@@ -13,7 +13,9 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import PT
+from stages.common import contract_doctor, evaluation_file
 from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
+from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import ImageSet
 from stages.families import Family
 from stages.families.shapes import output_shapes
@@ -35,7 +37,12 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
         found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
         step.result = summary(found)
+    if found.per_image is not None:
+        kept = Kept(request.checkpoint.sha256, order_of(images.images), found.per_image)
+        evaluation_file.write(kept, bench.out / PT.evaluation, bench)
     checks = _checks(shapes, output_shapes(head, size), found)
+    examined = _examined(request, cut, head, images, found, bench)
+    checks += [] if examined is None else [contract_doctor.check(examined)]
     return performance.record(
         performance.report_info(
             "pt",
@@ -49,10 +56,34 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
         accuracy_metrics=found.metrics,
         inference_performance=found.inference,
         model_info=_model_info(request, cut, head, shapes, bench),
+        tuning_history=contract_doctor.history(examined) if examined else (),
+        issues=contract_doctor.issues(examined, PT.name, PT.source) if examined else (),
         validation=performance.validation(
-            [], checks, verdict="passed" if all(check.status == "passed" for check in checks) else "failed"
+            [], checks, verdict="failed" if any(check.status == "failed" for check in checks) else "passed"
         ),
     )
+
+
+def _examined(
+    request: Request,
+    cut: torch.nn.Module,
+    head: dict[str, Any],
+    images: ImageSet,
+    found: Evaluation,
+    bench: Bench,
+) -> contract_doctor.Diagnosis | None:
+    """What the doctor says of the contract; None where nobody asked, or there is nothing to ask with."""
+    if not request.doctor or images.labels is None:
+        return None
+    threads = request.settings.threads
+    patient = contract_doctor.Patient(
+        runner=lambda contract: TorchRunner(cut, contract, threads),
+        decode=partial(_decode, request.family, head),
+        settings=request.settings.of(head),
+        evaluation=found,
+        stride=max(head["strides"]) if "strides" in head else None,  # without, the input's size is the network's own
+    )
+    return contract_doctor.examine(patient, images, request.contract, bench)
 
 
 def _model_info(

@@ -14,13 +14,17 @@ from stages.families import Family
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that came in, read and checked; `images` is None where only the source is wanted."""
+    """Everything that came in, read and checked; `images` is None where only the source is wanted.
+
+    `doctor`: whether the contract is to be examined.
+    """
 
     checkpoint: Checkpoint
     family: Family
     source: dict[str, Any]
     images: ImageSet | None
     settings: Settings
+    doctor: bool = False
 
     @property
     def contract(self) -> dict[str, Any]:

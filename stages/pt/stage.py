@@ -68,7 +68,7 @@ def require(args: argparse.Namespace) -> Request | TrainRequest:
     contract = inherit.critical(source)
     found = None if args.describe else open_images(args.data, args.dataset, contract)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(checkpoint, family, source, found, settings)
+    return Request(checkpoint, family, source, found, settings, args.contract_check == "auto")
 
 
 def _training(args: argparse.Namespace) -> TrainRequest:

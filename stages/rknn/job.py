@@ -59,7 +59,8 @@ class Measured:
     """What the child found out about its build.
 
     device, metrics, inference: blocks of the performance record; comparison: a `measure.Comparison`;
-    not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held.
+    not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held;
+    kept: the file with the evaluation image by image, empty where accuracy was not measured.
     """
 
     device: Mapping[str, Any]
@@ -69,3 +70,4 @@ class Measured:
     not_finite: list[str]
     seconds: Mapping[str, float]
     peak_kb: int
+    kept: str = ""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import performance
-from mcwbuild.contract.performance import COMPARED, DROPS, Check, Gate, main_metric
+from mcwbuild.contract.performance import COMPARED, Check, Gate, main_metric
+from stages.common import evaluation_file, gates
+from stages.common.evaluation_file import order_of
+from stages.common.gates import Question, Side
 from stages.rknn.build import Built
 from stages.rknn.readback import Artefact
 from stages.rknn.request import Request
@@ -21,11 +25,12 @@ _ESTIMATE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """A variant that was made: how it was built, what was read back from it."""
+    """A variant that was made: how it was built, what was read back from it, and how it was judged."""
 
     variant: Variant
     built: Built
     artefact: Artefact
+    gates: tuple[Gate, ...] = ()
 
     @property
     def toolkit(self) -> str:
@@ -113,20 +118,17 @@ def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
     return metrics, ""
 
 
-def gate(outcome: Outcome, request: Request) -> Gate:
-    """The variant's gate: the relative drop of the main metric against the ONNX model's."""
+def judged(outcome: Outcome, request: Request) -> Outcome:
+    """The outcome with the variant's gates: the drops against the ONNX model."""
     previous, reason = reference_metrics(request)
-    metrics = outcome.built.measured.metrics
-    metric = main_metric(request.model.contract["model"]["task"])
-    return performance.gate(
-        metric,
-        "onnx",
-        (previous or {}).get(metric),
-        metrics.get(metric),
-        DROPS[outcome.variant],
-        variant=outcome.variant,
-        reason=str(metrics.get("reason", "")) or reason,
-    )
+    measured = outcome.built.measured
+    order = order_of(request.images.images)
+    before = gates.previous_side(previous or {}, reason, request.kept, request.model.sha256, order)
+    kept = evaluation_file.read(Path(measured.kept)).per_image if measured.kept else None
+    main = main_metric(request.model.contract["model"]["task"])
+    asked = Question(outcome.variant, "onnx", main, request.gates, outcome.variant)
+    found = gates.gates(asked, before, Side(measured.metrics, kept), measured.comparison["outputs"])
+    return replace(outcome, gates=tuple(found))
 
 
 def checks(outcome: Outcome) -> list[Check]:

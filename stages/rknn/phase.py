@@ -17,7 +17,7 @@ from mcwbuild.contract.stage import Stage
 from stages.rknn import build, calibration, readback, record, request, script, side_by_side
 from stages.rknn.calibration import Calibration
 from stages.rknn.job import Job
-from stages.rknn.outcome import Outcome
+from stages.rknn.outcome import Outcome, judged
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
 
@@ -71,12 +71,12 @@ def _make(job: Job, child: build.Child, asked: Request, bench: Bench) -> Outcome
     built = build.run(job, child, bench.emit)
     target = bench.out / f"best_{job.variant}.rknn"
     shutil.copyfile(built.file, target)
-    read = readback.read(target, job.variant, asked.model, asked.target, _version(built))
+    artefact = readback.read(target, job.variant, asked.model, asked.target, _version(built))
     on_cpu = built.log.on("CPU")
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
         bench.note(f"{len(on_cpu)} layers of {target.name} run on the CPU: {kinds}", "warning")
-    return Outcome(job.variant, built, read)
+    return judged(Outcome(job.variant, built, artefact), asked)
 
 
 def _version(built: build.Built) -> str:
@@ -109,7 +109,7 @@ def _job(variant: Variant, asked: Request, calibrated: Calibration | None, threa
 
 def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any]:
     """The data of the board's program; of the models, the first is its default: the fastest that failed nothing."""
-    failed = {gate.variant for gate in record.gates(made, asked) if gate.status == "failed"}
+    failed = {gate.variant for gate in record.gates(made) if gate.status == "failed"}
     failed |= {check.name.split(" ")[0] for check in record.checks(made, asked) if check.status == "failed"}
     order = sorted(made.values(), key=lambda outcome: (outcome.variant in failed, outcome.variant != "int8"))
     return {

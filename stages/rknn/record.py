@@ -20,9 +20,9 @@ _KEPT_FOR_PEOPLE = ("training", "dataset", "architecture", "performance")
 Made = Mapping[Variant, Outcome]
 
 
-def gates(made: Made, request: Request) -> list[Gate]:
-    """One gate for each variant that was made."""
-    return [outcomes.gate(made[variant], request) for variant in VARIANTS if variant in made]
+def gates(made: Made) -> list[Gate]:
+    """The gates of each variant that was made."""
+    return [gate for variant in VARIANTS if variant in made for gate in made[variant].gates]
 
 
 def checks(made: Made, request: Request) -> list[Check]:
@@ -48,7 +48,7 @@ def performance_record(
             for variant in VARIANTS
         }
 
-    all_gates, all_checks = gates(made, request), checks(made, request)
+    all_gates, all_checks = gates(made), checks(made, request)
     return performance.record(
         performance.report_info("rknn", created, __version__, request.model.contract_sha256, source),
         test_configuration=_configuration(request),

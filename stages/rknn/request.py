@@ -10,7 +10,10 @@ from typing import Any, Literal
 
 from mcwbuild.contract import dataset, validate
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
+from mcwbuild.contract.limits import Override
 from mcwbuild.contract.stage import positive
+from stages.common import evaluation_file
+from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet, open_images
 from stages.common.together import together
 from stages.rknn import model, targets
@@ -33,7 +36,10 @@ class CalibrationSet:
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that the phase works on, checked. `absent` says of each variant that is not made why."""
+    """Everything that the phase works on, checked. `absent` says of each variant that is not made why.
+
+    `kept` is the onnx phase's evaluation, image by image; `gates` are limits that somebody set.
+    """
 
     model: Model
     target: Target
@@ -47,6 +53,8 @@ class Request:
     iou: float
     max_detections: int
     threads: int
+    kept: Kept | None = None
+    gates: tuple[Override, ...] = ()
 
     @property
     def seen_twice(self) -> int:
@@ -80,11 +88,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def require(args: argparse.Namespace) -> Request:
     """The request, with every problem of every input told at once. Raises InputError, ContractBroken."""
     found: Model
-    found, target, calibration, previous = together(
+    found, target, calibration, previous, kept = together(
         lambda: model.read(args.onnx, args.source),
         lambda: targets.find(args.target),
         lambda: _calibration(args),
         lambda: _previous(args.previous),
+        lambda: None if args.evaluation is None else evaluation_file.read(args.evaluation),
     )
     absent = _absent(args.dtype, target, calibration)
     images = open_images(args.data, args.dataset, found.contract)
@@ -102,6 +111,8 @@ def require(args: argparse.Namespace) -> Request:
         iou=args.iou,
         max_detections=args.max_detections,
         threads=args.threads,
+        kept=kept,
+        gates=tuple(args.gate or ()),
     )
 
 

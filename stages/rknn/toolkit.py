@@ -32,7 +32,10 @@ from mcwbuild.contract.bench import Bench, leave
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, to_line
 from mcwbuild.contract.performance import main_metric
+from stages.common import evaluation_file
 from stages.common.agreement import in_words
+from stages.common.evaluate import Evaluation
+from stages.common.evaluation_file import Kept
 from stages.rknn import measure
 from stages.rknn.job import Job, Measured
 from stages.rknn.leash import tie_to
@@ -154,7 +157,15 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
         not_finite=list(verdict.not_finite),
         seconds=toolkit.seconds,
         peak_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        kept=_keep(verdict, Path(job.export).with_name("evaluation.npz"), bench),
     )
+
+
+def _keep(verdict: Evaluation, path: Path, bench: Bench) -> str:
+    """The file with what is kept image by image, for the gates; empty where there is nothing or too much of it."""
+    if verdict.per_image is not None:
+        evaluation_file.write(Kept("", "", verdict.per_image), path, bench)
+    return str(path) if path.is_file() else ""
 
 
 def print_line_by_line() -> None:

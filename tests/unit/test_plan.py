@@ -36,6 +36,7 @@ def test_the_whole_way_is_three_steps_that_hand_packages_on() -> None:
         "--onnx": OUT / "onnx_package" / "best.onnx",
         "--source": OUT / "onnx_package" / "onnx_source.yaml",
         "--previous": OUT / "onnx_package" / "performance_onnx.json",
+        "--evaluation": OUT / "onnx_package" / "evaluation_onnx.npz",
     }
 
 

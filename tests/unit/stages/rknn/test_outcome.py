@@ -105,7 +105,7 @@ def facts(**changes: Any) -> RknnFacts:
 
 @pytest.mark.parametrize(("score", "status"), [(0.5, "passed"), (0.475, "passed"), (0.4749, "failed"), (0.0, "failed")])
 def test_int8_may_lose_five_percent_and_no_more(score: float, status: str) -> None:
-    assert outcome.gate(made(score), request(previous())).status == status
+    assert outcome.judged(made(score), request(previous())).gates[0].status == status
 
 
 @pytest.mark.parametrize(
@@ -121,7 +121,7 @@ def test_int8_may_lose_five_percent_and_no_more(score: float, status: str) -> No
 )
 def test_figures_that_cannot_be_compared_leave_the_gate_unmeasured(before: dict[str, Any] | None, reason: str) -> None:
     asked = request(before)
-    gate = outcome.gate(made(0.0), asked)
+    (gate,) = outcome.judged(made(0.0), asked).gates
     assert gate.status == "unmeasured"
     assert reason in gate.reason
     block = outcome.comparison(made(), asked)
