@@ -7,16 +7,17 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mcwbuild.contract import look
+from mcwbuild.contract import look, transcripts
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown
+from mcwbuild.contract.transcripts import Transcript
 
 # What Ultralytics takes as images (ultralytics/data/utils.py, IMG_FORMATS), less the kinds that OpenCV cannot read.
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"))
@@ -31,7 +32,8 @@ class Dataset:
     """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split.
 
     `places` are the folders and list files that the splits name. Of a classification `file` is the root folder,
-    and the classes are folders: `by_folder` is true.
+    and the classes are folders: `by_folder` is true. Of text recognition `texts` has the line of each image of each
+    split, in the images' order, and `names`, the characters, may be empty: only the contract has to know them.
     """
 
     file: Path
@@ -40,6 +42,7 @@ class Dataset:
     splits: Mapping[str, tuple[Path, ...]]
     places: tuple[Path, ...] = ()
     by_folder: bool = False
+    texts: Mapping[str, tuple[Transcript, ...]] = field(default_factory=dict)
 
 
 class _Findings:
@@ -87,10 +90,14 @@ def examine(data_yaml: Path) -> tuple[Dataset, list[Problem]]:
 def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     findings = _Findings(data_yaml)
     if look.is_folder(data_yaml):
-        return _folders(data_yaml, findings)
+        lists = transcripts.lists_in(data_yaml)
+        return _texts(data_yaml, data_yaml, (), lists, findings) if lists else _folders(data_yaml, findings)
     data = _load(data_yaml)
-    names = _names(data, findings)
     root = _root(data, data_yaml)
+    lists = transcripts.lists_of(root, data)
+    names = () if lists and "names" not in data else _names(data, findings)
+    if lists:
+        return _texts(data_yaml, root, names, lists, findings)
     if "val" not in data and "validation" in data:
         data["val"] = data["validation"]
     splits: dict[str, tuple[Path, ...]] = {}
@@ -119,6 +126,21 @@ def _folders(root: Path, findings: _Findings) -> tuple[Dataset, _Findings]:
         if images:
             splits[split] = tuple(images)
     return Dataset(root, root, names, splits, (root,), by_folder=True), findings
+
+
+def _texts(
+    file: Path, root: Path, names: tuple[str, ...], lists: Mapping[str, Sequence[Path]], findings: _Findings
+) -> tuple[Dataset, _Findings]:
+    """A dataset of text recognition: each split's lists, every line an image and what is written in it."""
+    texts: dict[str, tuple[Transcript, ...]] = {}
+    for split, places in lists.items():
+        read = [transcripts.read(place, root, IMAGE_SUFFIXES) for place in places]
+        findings.problems += [problem for _, problems in read for problem in problems]
+        if lines := tuple({made.image: made for found, _ in read for made in found}.values()):
+            texts[split] = lines
+    splits = {split: tuple(made.image for made in lines) for split, lines in texts.items()}
+    places = (root, *(place for those in lists.values() for place in those))
+    return Dataset(file, root, names, splits, tuple(dict.fromkeys(places)), texts=texts), findings
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -81,6 +81,8 @@ def complete(source: Mapping[str, Any]) -> dict[str, Any]:
     channels = CHANNELS.get(str(value_at(whole, ("input", "format"))))
     names = value_at(whole, ("classes", "names"))
     _default(whole, ("classes", "num_classes"), len(names) if isinstance(names, list) else None)
+    if value_at(whole, ("model", "task")) == "ocr":
+        _default(whole, ("classes", "blank"), "first")
     _default(whole, ("input", "channels"), channels)
     _default(whole, ("input", "dtype"), "float32")
     _default(whole, ("input", "layout"), "NCHW")

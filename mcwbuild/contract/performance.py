@@ -12,9 +12,16 @@ from mcwbuild.contract.phases import Phase, PhaseName
 
 Status = Literal["passed", "failed", "unmeasured"]
 
-MAIN_METRICS = {"classification": "top1"}  # of `model.task`; every other task's is an average precision
+MAIN_METRICS = {
+    "classification": "top1",
+    "ocr": "character_accuracy",
+}  # of `model.task`; every other task's is an average precision
 AVERAGE_PRECISION = "map50_95"
-COMPARED = ("map50_95", "map50", "precision", "recall", "f1", "top1", "top5")  # metrics that phases stand beside
+# Metrics that phases stand beside.
+COMPARED = (
+    *("map50_95", "map50", "precision", "recall", "f1", "top1", "top5"),
+    *("character_accuracy", "word_accuracy"),
+)
 DROPS: dict[str, float] = {"onnx": 0.5, "fp16": 2.0, "int8": 5.0}  # largest relative drop of the main metric, percent
 _COMPARISONS: dict[PhaseName, str] = {"onnx": "comparison_with_pt", "rknn": "comparison_with_onnx"}
 _DECIMALS = 9  # a drop of exactly the limit passes, whatever the last bits of the division are

@@ -18,13 +18,16 @@ RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 class Row:
     """One model in the table; `None` is "not measured", with the reason in `remark`.
 
-    Units: mAP, top-1, precision and recall 0 to 1, drop in percent of the reference, latency in ms, size in bytes.
+    Units: mAP, top-1, shares of characters and words, precision and recall 0 to 1,
+    drop in percent of the reference, latency in ms, size in bytes.
     """
 
     model: str
     device: str
     map50_95: float | None
     top1: float | None
+    character_accuracy: float | None
+    word_accuracy: float | None
     precision: float | None
     recall: float | None
     drop_percent: float | None
@@ -70,6 +73,8 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
         device=str(device.get("kind", "-")),
         map50_95=accuracy.get("map50_95"),
         top1=accuracy.get("top1"),
+        character_accuracy=accuracy.get("character_accuracy"),
+        word_accuracy=accuracy.get("word_accuracy"),
         precision=accuracy.get("precision"),
         recall=accuracy.get("recall"),
         drop_percent=gate.get("drop_percent"),
@@ -86,6 +91,8 @@ def _accuracy(row: Row) -> str:
     """The main metric with its name: the rows of a table may be of several tasks."""
     if row.top1 is not None:
         return f"top-1 {row.top1:.3f}"
+    if row.character_accuracy is not None:
+        return f"char {row.character_accuracy:.3f}"
     return "-" if row.map50_95 is None else f"mAP {row.map50_95:.3f}"
 
 

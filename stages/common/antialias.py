@@ -1,8 +1,8 @@
 """Resizing as Pillow does it: smaller images are averaged, not sampled. Classifiers are trained on such images.
 
-OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle, or its cubic, with the
-scale; the arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the pixels are
-the same ones.
+OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle, or its cubic, with
+the scale; the arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the
+pixels are the same ones.
 
 The generated board script is made of this file too: Python 3.8 and numpy only.
 """
@@ -18,7 +18,8 @@ _BITS = 22  # of a weight's fraction: 32, less 8 for the pixel and 2 for the sum
 
 
 def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(1.0 - np.abs(distance), 0.0)
+    weights: np.ndarray = np.maximum(1.0 - np.abs(distance), 0.0)
+    return weights
 
 
 def _cubic(distance: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ from stages.common.pose_metrics import measure_poses, skeletons, sound_poses
 from stages.common.poses import finish_poses
 from stages.common.ranking_metrics import measure_rankings
 from stages.common.segmentation import finish_segments
+from stages.common.text_metrics import measure_texts, sound_text, text_of, uniform
+from stages.common.texts import finish_text
 from stages.common.turned import finish_turned
 from stages.common.turned_metrics import measure_turned, sound_turned, turned_objects
 
@@ -83,4 +85,5 @@ TASKS: dict[str, Task] = {
     "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses),
     "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned),
     "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings),
+    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, measure_texts),
 }

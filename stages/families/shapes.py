@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.common.segmentation import PROTOTYPE_STRIDE
+from stages.families.text.head import shape_of
 
 
 def output_shapes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
@@ -41,7 +42,13 @@ def _yolo_classes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int
     return [[1, head["num_classes"], 1, 1]]
 
 
+def _text(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # the head knows its steps
+    return [shape_of(head)]
+
+
 _SHAPES = {
+    "ctc": _text,
     "yolo_dfl": _scales,
     "yolo_classes": _yolo_classes,
     "yolo_masks": _yolo_masks,
