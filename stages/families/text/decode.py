@@ -18,8 +18,9 @@ def decode_text(
 
     Greedy (Graves et al. 2006, best path): the likeliest class of each step; of neighbours that are the same the first
     stays, blanks go. A character's probability is that of its first step.
-    `outputs[0]` holds a score for each step and class in the order of `head["layout"]`: logits, logarithms of
-    probabilities, or with `activation` "softmax" probabilities; `blank` is "first" or "last" among the classes.
+    `outputs[0]` holds a score for each step and class in the order of `head["layout"]`: logits or logarithms
+    of probabilities where `activation` is "softmax", probabilities where it is "none"; `blank` is "first" or "last"
+    among the classes.
     """
     count = head["num_classes"] + 1
     layout = head["layout"]
@@ -39,7 +40,7 @@ def decode_text(
 
 def _probabilities(scores: np.ndarray, head: Mapping[str, Any]) -> np.ndarray:
     """Probabilities [n, C] of scores [n, C]; the softmax of logarithms of probabilities is the probabilities."""
-    if head["activation"] == "softmax":
+    if head["activation"] == "none":
         return scores
     powers: np.ndarray = np.exp(scores - scores.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)

@@ -13,20 +13,21 @@ FAMILY = "ctc"
 _SUM_ERROR = 1e-3  # of a step's probabilities, computed in half precision at worst
 
 
-def head_of(name: str, output: np.ndarray, classes: Mapping[str, Any]) -> dict[str, Any]:
-    """The head as data, from what the network gave for one image; `classes` is the contract's block.
+def head_of(outputs: Sequence[np.ndarray], classes: Mapping[str, Any]) -> dict[str, Any]:
+    """The head as data, from what the network gave for some images; `classes` is the contract's block.
 
     Raises InputError where the shape has no axis for the characters and the blank, or several could be it.
     """
-    layout = layout_of(output.shape, classes["num_classes"])
+    layout = layout_of(outputs[0].shape, classes["num_classes"])
+    probable = all(_is_probability(output, layout) for output in outputs)
     return {
         "family": FAMILY,
         "num_classes": classes["num_classes"],
         "layout": layout,
-        "steps": output.shape[layout.index("T")],
+        "steps": outputs[0].shape[layout.index("T")],
         "blank": classes["blank"],
-        "activation": "softmax" if _is_probability(output, layout) else "none",
-        "outputs": [name],
+        "activation": "none" if probable else "softmax",
+        "outputs": ["probabilities" if probable else "scores"],
     }
 
 

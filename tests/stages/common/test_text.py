@@ -41,9 +41,14 @@ def laid(scores: np.ndarray, layout: str) -> np.ndarray:
     return np.ascontiguousarray(turned.reshape([lengths[letter] for letter in layout]))
 
 
-def head(layout: str = "T1C", blank: str = "first", activation: str = "none", steps: int = 12) -> dict[str, Any]:
+def head(layout: str = "T1C", blank: str = "first", activation: str = "softmax", steps: int = 12) -> dict[str, Any]:
     made = {"family": "ctc", "num_classes": len(NAMES), "layout": layout, "steps": steps}
-    return {**made, "blank": blank, "activation": activation, "outputs": ["scores"]}
+    return {
+        **made,
+        "blank": blank,
+        "activation": activation,
+        "outputs": ["scores" if activation == "softmax" else "probabilities"],
+    }
 
 
 def slowly(scores: np.ndarray, blank: int) -> tuple[list[int], list[float]]:
@@ -63,7 +68,7 @@ def test_decoding_is_the_collapsed_best_path_in_every_layout(layout: str, blank:
         scores[RANDOM.random(steps) < 0.4, 0 if blank == "first" else -1] += 6
         scores[steps // 2] = scores[steps // 2 - 1]  # a character that lasts
         wanted, probable = slowly(scores, 0 if blank == "first" else len(NAMES))
-        given_as = {"none": (scores, np.log(softmax(scores))), "softmax": (softmax(scores),)}
+        given_as = {"softmax": (scores, np.log(softmax(scores))), "none": (softmax(scores),)}
         for activation, forms in given_as.items():
             for form in forms:
                 made = head(layout, blank, activation, steps)
@@ -98,8 +103,8 @@ def test_a_text_below_the_confidence_is_none_and_silence_finds_nothing() -> None
 def test_the_head_is_found_from_shape_and_values(layout: str, activation: str) -> None:
     scores = RANDOM.normal(0, 3, (12, len(NAMES) + 1)).astype(np.float32)
     classes = {"names": NAMES, "num_classes": len(NAMES), "blank": "last"}
-    values = laid(softmax(scores) if activation == "softmax" else scores, layout)
-    assert head_of("scores", values, classes) == head(layout, "last", activation)
+    values = laid(softmax(scores) if activation == "none" else scores, layout)
+    assert head_of([values, values], classes) == head(layout, "last", activation)
 
 
 @pytest.mark.parametrize("shape", [(1, 12, 9), (7, 1, 7), (2, 12, 7), (12, 7, 3), (7,), ()])
