@@ -37,11 +37,11 @@ class Job:
     head: Mapping[str, Any]
     images: tuple[str, ...]
     labelled: bool
-    texts: tuple[str, ...]
     confidence: float
     iou: float
     max_detections: int
     threads: int
+    texts: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Store the job as JSON."""
