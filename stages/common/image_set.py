@@ -102,7 +102,14 @@ def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *
 
 
 def _match_task(found: dataset.Dataset, task: str) -> None:
-    """Raise InputError where a classifier gets a data.yaml, or another network folders of classes."""
+    """Raise InputError where the dataset is of another kind than the task's; a generic network has none."""
+    if task == "generic":
+        raise InputError(
+            "A generic network has no labels.",
+            f"{found.file} is a labelled dataset, and nothing says what they mean to it.",
+            "Give images with --dataset list.txt instead.",
+            kind="dataset",
+        )
     if found.by_folder == (task == "classification"):
         return
     holds = "folders of classes" if found.by_folder else "a data.yaml with label files"

@@ -41,10 +41,22 @@ def _yolo_classes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int
     return [[1, head["num_classes"], 1, 1]]
 
 
+def _scores(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size
+    return [[1, head["num_classes"]]]
+
+
+def _outputs(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # what the network gave when its head was found
+    return [list(shape) for shape in head["shapes"]]
+
+
 _SHAPES = {
     "yolo_dfl": _scales,
     "yolo_classes": _yolo_classes,
     "yolo_masks": _yolo_masks,
     "yolo_poses": _yolo_poses,
     "yolo_turned": _yolo_turned,
+    "scores": _scores,
+    "outputs": _outputs,
 }
