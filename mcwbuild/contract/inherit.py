@@ -100,12 +100,14 @@ def complete(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _default(whole: dict[str, Any], path: Path, value: Any) -> None:
     """Write `value` where nothing is; its parents are made, but nothing is put in place of another type."""
+    if value is None:
+        return
     here: Any = whole
     for part in path[:-1]:
         if not isinstance(here, dict) or (here.get(part) is None and part in here):
             return
         here = here.setdefault(part, {})
-    if value is not None and isinstance(here, dict):
+    if isinstance(here, dict):
         here.setdefault(path[-1], value)
 
 

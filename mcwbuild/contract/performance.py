@@ -12,10 +12,12 @@ from mcwbuild.contract.phases import Phase, PhaseName
 
 Status = Literal["passed", "failed", "unmeasured"]
 
+COSINE = "cosine"  # of the output that agrees least, for a network without a metric
 MAIN_METRICS = {
     "classification": "top1",
     "ocr": "character_accuracy",
-}  # of `model.task`; every other task's is an average precision
+    "generic": COSINE,
+}  # of `model.task`; others have an average precision
 AVERAGE_PRECISION = "map50_95"
 # Metrics that phases stand beside.
 COMPARED = (
@@ -23,6 +25,8 @@ COMPARED = (
     *("character_accuracy", "word_accuracy"),
 )
 DROPS: dict[str, float] = {"onnx": 0.5, "fp16": 2.0, "int8": 5.0}  # largest relative drop of the main metric, percent
+# The same for the cosine, which is 1 where both agree. A sound export has 1 to six digits, FP16 to four.
+COSINE_DROPS: dict[str, float] = {"onnx": 0.1, "fp16": 1.0, "int8": 5.0}
 _COMPARISONS: dict[PhaseName, str] = {"onnx": "comparison_with_pt", "rknn": "comparison_with_onnx"}
 _DECIMALS = 9  # a drop of exactly the limit passes, whatever the last bits of the division are
 
@@ -59,6 +63,26 @@ def main_metric(task: str) -> str:
 def main_metric_of(metrics: Mapping[str, Any]) -> str:
     """The main metric of the task that `accuracy_metrics` were measured for."""
     return next((name for name in MAIN_METRICS.values() if name in metrics), AVERAGE_PRECISION)
+
+
+def cosine_gate(
+    outputs: Sequence[Mapping[str, Any]], negligible: float, reference: str, step: str, variant: str | None = None
+) -> Gate:
+    """The gate of a network without a metric: the worst cosine of `comparison.outputs`; `step` names its limit.
+
+    An output that nowhere differs by more than `negligible` agrees, whatever its cosine: all but zero, it has no
+    direction.
+    """
+    cosines = [
+        1.0
+        if row["max_error"] is not None and row["max_error"] <= negligible
+        else math.nan
+        if row["cosine"] is None
+        else row["cosine"]
+        for row in outputs
+    ]
+    worst = math.nan if any(map(math.isnan, cosines)) else min(cosines)
+    return gate(COSINE, reference, 1.0, worst, COSINE_DROPS[step], variant=variant)
 
 
 def unmeasured(reason: str) -> dict[str, Any]:

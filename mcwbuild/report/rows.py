@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mcwbuild.contract.performance import main_metric_of
+from mcwbuild.contract.performance import COSINE, main_metric_of
 from mcwbuild.pipeline import Outcome
 from mcwbuild.report.text import size_text
 
@@ -65,7 +65,7 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
     device = part.get("device", {})
     metric = main_metric_of(accuracy)
     mine = (gate for gate in record["validation"]["gates"] if gate.get("variant") == variant)
-    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] == metric), {})
+    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] in (metric, COSINE)), {})
     simulated = device.get("kind") == "simulator"
     missing = accuracy.get("reason") or ("" if gate.get("status") in (None, "passed") else gate["reason"])
     return Row(

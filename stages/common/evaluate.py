@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mcwbuild.contract import performance
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.performance import Check, main_metric_of
 from stages.common import images as pictures
@@ -110,9 +111,9 @@ def evaluate(
     if problems:
         raise data_error(problems)
     accuracy = (
-        {"status": "unmeasured", "reason": "The images have no labels."}
-        if labels is None
-        else task.measure(found, truth, contract["classes"]["names"], settings.confidence)
+        performance.unmeasured("The images have no labels.")
+        if labels is None and task.needs_labels
+        else task.measure(found, truth, contract.get("classes", {}).get("names", ()), settings.confidence)
     )
     return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken))
 

@@ -121,7 +121,14 @@ def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *
 
 
 def _match_task(found: dataset.Dataset, task: str) -> None:
-    """Raise InputError where the dataset is that of another kind of task."""
+    """Raise InputError where the dataset is of another kind than the task's; a generic network has none."""
+    if task == "generic":
+        raise InputError(
+            "A generic network has no labels.",
+            f"{found.file} is a labelled dataset, and nothing says what they mean to it.",
+            "Give images with --dataset list.txt instead.",
+            kind="dataset",
+        )
     kind = "folders" if found.by_folder else "texts" if found.texts else "labels"
     if kind == _KINDS.get(task, "labels"):
         return

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from mcwbuild.contract import performance
 from stages.common import metrics
 from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
+from stages.common.generic import UNMEASURED, finish_outputs
 from stages.common.ground_truth import Labels
 from stages.common.mask_metrics import encoded, measure_masks, outlines
 from stages.common.pose_metrics import measure_poses, skeletons, sound_poses
@@ -35,6 +37,7 @@ class Task:
     sound: the result without what is not a finite number, as it is kept until all images are through.
     truth: (labels, shape [H, W]) -> what the result is measured by.
     measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
+    needs_labels: false where it has no metric, and says so itself.
     """
 
     confidence: float
@@ -43,6 +46,7 @@ class Task:
     sound: Callable[[Any], Any]
     truth: Callable[[Labels, tuple[int, int]], Any]
     measure: Callable[..., dict[str, Any]]
+    needs_labels: bool = True
 
 
 def of(contract: Mapping[str, Any]) -> Task:
@@ -79,11 +83,21 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
     return int(labels.classes[0])
 
 
+def _nothing(*_: Any) -> Any:
+    """Of a generic network nothing is kept and nothing is judged."""
+    return None
+
+
+def _unmeasured(*_: Any) -> dict[str, Any]:
+    return performance.unmeasured(UNMEASURED)
+
+
 TASKS: dict[str, Task] = {
     "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure),
     "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks),
     "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses),
     "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned),
+    "generic": Task(0.0, _low, finish_outputs, _nothing, _nothing, _unmeasured, needs_labels=False),
     "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings),
     "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, measure_texts),
 }

@@ -47,6 +47,16 @@ def _text(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
     return [shape_of(head)]
 
 
+def _scores(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size
+    return [[1, head["num_classes"]]]
+
+
+def _outputs(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # what the network gave when its head was found
+    return [list(shape) for shape in head["shapes"]]
+
+
 _SHAPES = {
     "ctc": _text,
     "yolo_dfl": _scales,
@@ -54,4 +64,6 @@ _SHAPES = {
     "yolo_masks": _yolo_masks,
     "yolo_poses": _yolo_poses,
     "yolo_turned": _yolo_turned,
+    "scores": _scores,
+    "outputs": _outputs,
 }

@@ -14,8 +14,9 @@ from mcwbuild.contract.bench import Bench, Step
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
+from stages.families import family_of
+from stages.families.model import ModelFile
 from stages.onnx import given as given_files
 from stages.onnx import graph, reference
 from stages.onnx.given import Given
@@ -82,7 +83,7 @@ def make(request: Request, bench: Bench) -> Made:
     with bench.step("compare", f"with {'PyTorch' if raw.baseline is None else 'the given graph'}") as step:
         rows, shapes = _against(request, raw.reference, runner, raw.head, step)
     baseline = raw.baseline() if raw.baseline is not None and request.images.labels is not None else None
-    found = _evaluated(request, runner, raw.head, partial(_decode, request, raw.head), "evaluate", bench)
+    found = _evaluated(request, runner, raw.head, partial(_decode, raw.head), "evaluate", bench)
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
@@ -99,10 +100,10 @@ def make(request: Request, bench: Bench) -> Made:
     )
 
 
-def _exported(request: Request, checkpoint: Checkpoint, bench: Bench) -> Raw:
-    """The checkpoint's network, cut and exported."""
+def _exported(request: Request, model: ModelFile, bench: Bench) -> Raw:
+    """The file's network, cut and exported."""
     with bench.step("rebuild", request.source["model"]["type"]):
-        network, head = request.family.cut(request.family.build(checkpoint))
+        network, head = model.cut(model.build(), request.contract)
     with bench.step("export", f"opset {request.opset}"):
         channels = request.contract["input"]["channels"]
         data = graph.export(network, request.size, channels, head["outputs"], request.opset)
@@ -132,8 +133,8 @@ def _evaluated(
     return found
 
 
-def _decode(request: Request, head: dict[str, Any], outputs: Any, confidence: float) -> Any:
-    return request.family.decode(outputs, head, confidence)
+def _decode(head: dict[str, Any], outputs: Any, confidence: float) -> Any:
+    return family_of(head).decode(outputs, head, confidence)
 
 
 def _simplified(request: Request, exported: bytes, head: dict[str, Any]) -> tuple[bytes, str]:

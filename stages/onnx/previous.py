@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from mcwbuild.contract import inherit, performance
-from mcwbuild.contract.performance import COMPARED, DROPS, Gate, main_metric
-from mcwbuild.contract.phases import PT
+from mcwbuild.contract.performance import COMPARED, COSINE, DROPS, Gate, main_metric
+from mcwbuild.contract.phases import ONNX, PT
+from stages.common.agreement import NEGLIGIBLE_ERROR
 from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
@@ -76,8 +77,14 @@ def _beside(previous: float, current: float) -> dict[str, float | None]:
 
 def drop_gate(request: Request, made: Made) -> Gate:
     """The gate on the main metric: passed, failed, or unmeasured with the reason."""
-    before, reason = baseline(request, made)
     metric = main_metric(request.contract["model"]["task"])
+    if metric == COSINE:
+        return performance.cosine_gate(made.agreement, NEGLIGIBLE_ERROR, _gate_reference(request), ONNX.name)
+    before, reason = baseline(request, made)
     now = made.evaluation.metrics.get(metric)
-    name = GIVEN if isinstance(request.origin, Given) else PT.name
+    name = _gate_reference(request)
     return performance.gate(metric, name, before.get(metric), now, DROPS["onnx"], reason=reason)
+
+
+def _gate_reference(request: Request) -> str:
+    return GIVEN if isinstance(request.origin, Given) else PT.name

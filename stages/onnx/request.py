@@ -7,10 +7,9 @@ from typing import Any
 
 from mcwbuild.contract import inherit
 from mcwbuild.contract.marks import Document
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
-from stages.families import Family
+from stages.families.model import ModelFile
 from stages.onnx.given import Given
 
 
@@ -18,12 +17,11 @@ from stages.onnx.given import Given
 class Request:
     """Everything that came in, read and checked; `previous` is the pt phase's performance record.
 
-    `origin` is what the ONNX file is made from: a checkpoint that is exported, or an ONNX file of somebody else's
+    `origin` is what the ONNX file is made from: a model file that is exported, or an ONNX file of somebody else's
     whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from.
     """
 
-    origin: Checkpoint | Given
-    family: Family
+    origin: ModelFile | Given
     source: dict[str, Any]
     images: ImageSet
     settings: Settings

@@ -12,14 +12,12 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.contract.stage import Stage
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
-from stages.families import Family, family_of
+from stages.families.opened import ModelFile, open_model
 from stages.families.opened import add_arguments as add_trust
-from stages.families.opened import open_checkpoint
-from stages.families.source import against_checkpoint, read_source
+from stages.families.source import against_file, read_source
 from stages.onnx import given, given_source
 from stages.onnx.given import OPSETS
 from stages.onnx.request import Request
@@ -53,12 +51,12 @@ def _of_checkpoint(args: argparse.Namespace) -> Request:
             "--source is not given." if args.source is None else "--name is given.",
             "Give --source training_source.yaml, and no --name.",
         )
-    (checkpoint, family), document, previous = together(
-        lambda: open_checkpoint(args), lambda: read_source(args.source), lambda: _previous(args.previous)
+    model, document, previous = together(
+        lambda: open_model(args), lambda: read_source(args.source), lambda: _previous(args.previous)
     )
-    source = against_checkpoint(document, checkpoint, family)
+    source = against_file(document, model)
     opset = OPSET if args.opset is None else args.opset
-    return _request(args, checkpoint, family, source, opset, previous, f"Of {args.source.name}.")
+    return _request(args, model, source, opset, previous, f"Of {args.source.name}.")
 
 
 def _of_onnx(args: argparse.Namespace) -> Request:
@@ -79,13 +77,12 @@ def _of_onnx(args: argparse.Namespace) -> Request:
         told_by = f"Of the metadata that Ultralytics wrote into {found.file}; preprocessing as Ultralytics trains."
     else:
         source, told_by = given_source.from_document(document, found), f"Of {args.source.name}."
-    return _request(args, found, family_of(found.head.described()), source, found.opset, None, told_by)
+    return _request(args, found, source, found.opset, None, told_by)
 
 
 def _request(
     args: argparse.Namespace,
-    origin: Checkpoint | given.Given,
-    family: Family,
+    origin: ModelFile | given.Given,
     source: dict[str, Any],
     opset: int,
     previous: Document | None,
@@ -93,7 +90,7 @@ def _request(
 ) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    return Request(origin, source, images, settings, opset, not args.no_simplify, previous, told_by)
 
 
 def _previous(path: Path | None) -> Document | None:

@@ -6,18 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcwbuild.contract import inherit
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
-from stages.families import Family
+from stages.families.model import ModelFile
 
 
 @dataclass(frozen=True)
 class Request:
     """Everything that came in, read and checked; `images` is None where only the source is wanted."""
 
-    checkpoint: Checkpoint
-    family: Family
+    model: ModelFile
     source: dict[str, Any]
     images: ImageSet | None
     settings: Settings

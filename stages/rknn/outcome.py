@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcwbuild.contract import performance
-from mcwbuild.contract.performance import COMPARED, DROPS, Check, Gate, main_metric
+from mcwbuild.contract.performance import COMPARED, COSINE, DROPS, Check, Gate, main_metric
+from mcwbuild.contract.phases import ONNX
+from stages.common.agreement import NEGLIGIBLE_ERROR
 from stages.rknn.build import Built
 from stages.rknn.readback import Artefact
 from stages.rknn.request import Request
@@ -115,9 +117,12 @@ def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
 
 def gate(outcome: Outcome, request: Request) -> Gate:
     """The variant's gate: the relative drop of the main metric against the ONNX model's."""
-    previous, reason = reference_metrics(request)
     metrics = outcome.built.measured.metrics
     metric = main_metric(request.model.contract["model"]["task"])
+    if metric == COSINE:
+        rows = outcome.built.measured.comparison["outputs"]
+        return performance.cosine_gate(rows, NEGLIGIBLE_ERROR, ONNX.name, outcome.variant, outcome.variant)
+    previous, reason = reference_metrics(request)
     return performance.gate(
         metric,
         "onnx",

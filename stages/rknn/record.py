@@ -77,7 +77,7 @@ def _attempt(outcome: Outcome, request: Request, calibration: Calibration | None
         "optimization_level": request.optimization_level,
         "algorithm": request.algorithm if quantized else None,
         "calibration_images": len(calibration.images) if quantized and calibration else None,
-        metric: measured.metrics.get(metric),
+        **({} if metric == performance.COSINE else {metric: measured.metrics.get(metric)}),
         "build_seconds": measured.seconds["build"],
         "peak_memory_mb": round(measured.peak_kb / 1024),
     }

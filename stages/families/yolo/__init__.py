@@ -33,7 +33,7 @@ def recognise(checkpoint: Checkpoint, task: str) -> bool:
 
 
 def _family(task: str, head: str, cut: Callable[..., Any], decode: Callable[..., Any]) -> Family:
-    return Family(TASKS[task], frozenset({head}), partial(recognise, task=task), describe, build, cut, decode)
+    return Family(TASKS[task], frozenset({head}), decode, partial(recognise, task=task), describe, build, cut)
 
 
 FAMILIES = (
