@@ -78,7 +78,7 @@ def describe(
         },
         "preprocessing": {
             "resize": dict(_RESIZES[wanted.task]),
-            "padding": {"enabled": True, "color": [128] * channels, "position": "top_left"} if text else {"enabled": False},
+            "padding": {"enabled": text, **({"color": [128] * channels, "position": "top_left"} if text else {})},
             "normalize": {"enabled": True, "method": "mean_std", **_normal(wanted.task, channels)},
         },
         "training": {"guessed": guesses},

@@ -54,7 +54,7 @@ SHAPING = words(
 )
 LAYERS = words(
     """
-    _adaptive_avg_pool2d _convolution adaptive_avg_pool1d adaptive_avg_pool2d
+    _adaptive_avg_pool2d _convolution _convolution_mode adaptive_avg_pool1d adaptive_avg_pool2d
     adaptive_max_pool1d adaptive_max_pool2d addbmm addmm avg_pool1d avg_pool2d baddbmm batch_norm bmm conv1d conv2d
     conv_transpose1d conv_transpose2d convolution cosine_similarity dot einsum grid_sampler gru group_norm im2col
     instance_norm layer_norm linear lstm matmul max_pool1d max_pool2d max_pool2d_with_indices mm multi_head_attention
