@@ -35,9 +35,11 @@ def _common_root(images: tuple[Path, ...]) -> Path:
 
 
 def input_hashes(step: Step) -> dict[str, str]:
-    """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
+    """The SHA-256 of every input file, by flag; lists of images and of texts count with what they name."""
     hashes = {flag: _content(flag, path) for flag, path in step.inputs}
     for flag, path in step.inputs:
+        if flag == "--data" and (lists := dataset.text_lists(path)):
+            hashes["--data texts"] = " ".join(disk.sha256_of(place) for place in lists)
         if flag == "--dataset":
             images = dataset.read_list(path)
             hashes["--dataset images"] = dataset.fingerprint(images, path.parent)

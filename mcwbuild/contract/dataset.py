@@ -87,6 +87,13 @@ def examine(data_yaml: Path) -> tuple[Dataset, list[Problem]]:
     return found, findings.problems
 
 
+def text_lists(data: Path) -> tuple[Path, ...]:
+    """The lists of a dataset of text recognition, none of any other. Raises InputError where `data` cannot be read."""
+    written = {} if look.is_folder(data) else _load(data)
+    lists = transcripts.lists_of(_root(written, data), written) if written else transcripts.lists_in(data)
+    return tuple(place for those in lists.values() for place in those)
+
+
 def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     findings = _Findings(data_yaml)
     if look.is_folder(data_yaml):

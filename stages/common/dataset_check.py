@@ -61,6 +61,8 @@ class _Look:
 def survey(data_yaml: Path, threads: int, progress: Callable[[int, int], None]) -> Survey:
     """Read the whole dataset. Raises one InputError with every fault, warnings among them, where one is grave."""
     found, errors = dataset.examine(data_yaml)
+    if found.texts:
+        errors = [*errors, Problem("these are images with texts, and no network of Ultralytics reads", str(data_yaml))]
     errors = [*errors, *_name_problems(found)]
     for name in SPLITS:
         if name not in found.splits and not any(problem.path == f"$.{name}" for problem in errors):

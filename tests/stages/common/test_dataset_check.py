@@ -135,3 +135,12 @@ def test_labels_of_a_test_split_are_not_lonely(data: Path) -> None:
     (folder / "test.txt").write_text("".join(f"./images/train/t{n}.png\n" for n in range(2)))
     data.write_text("train: train.txt\nval: images/val\ntest: test.txt\nnames: [first, second]\n")
     assert look(data).warnings == {}
+
+
+def test_a_dataset_of_texts_is_none_to_train_on(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        cv2.imwrite(str(tmp_path / f"{split}.png"), np.zeros((20, 20, 3), np.uint8))
+        (tmp_path / f"{split}.txt").write_text(f"{split}.png\tword\n")
+    with pytest.raises(InputError) as caught:
+        survey(tmp_path, 1, lambda done, total: None)
+    assert any("images with texts" in str(problem) for problem in caught.value.problems)
