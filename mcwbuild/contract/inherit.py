@@ -84,11 +84,13 @@ def complete(source: Mapping[str, Any]) -> dict[str, Any]:
     _default(whole, ("input", "channels"), channels)
     _default(whole, ("input", "dtype"), "float32")
     _default(whole, ("input", "layout"), "NCHW")
-    padded = value_at(whole, ("preprocessing", "resize", "method")) in ("letterbox", "resize_pad")
+    method = value_at(whole, ("preprocessing", "resize", "method"))
+    padded = method in ("letterbox", "resize_pad")
     _default(whole, ("preprocessing", "padding", "enabled"), padded)
     if padded:
         _default(whole, ("preprocessing", "padding", "color"), [LETTERBOX_COLOUR] * channels if channels else None)
-        _default(whole, ("preprocessing", "padding", "position"), "center")
+        # Text begins at the left, and so it is trained: PaddleOCR and others pad it at the right.
+        _default(whole, ("preprocessing", "padding", "position"), "top_left" if method == "resize_pad" else "center")
     _default(whole, ("preprocessing", "normalize", "enabled"), True)
     _default(whole, ("preprocessing", "normalize", "method"), "mean_std")
     return whole

@@ -91,7 +91,7 @@ def evaluate(
     timer, found, truth, problems, broken = Timer(), [], [], [], []
     warm = False
     for number, picture in enumerate(images):
-        image = _read(picture)
+        image = _read(picture, contract)
         if isinstance(image, Problem):
             problems.append(image)
             continue
@@ -198,16 +198,16 @@ def finite_check(found: Evaluation) -> Check:
 def prepared_images(images: Sequence[Picture], contract: Mapping[str, Any]) -> Iterator[NDArray[np.uint8]]:
     """Each image read and prepared, uint8 [H, W, C], one at a time. Raises InputError for one that cannot be read."""
     for picture in images:
-        image = _read(picture)
+        image = _read(picture, contract)
         if isinstance(image, Problem):
             raise data_error([image])
         yield pictures.prepare(image, contract)[0]
 
 
-def _read(picture: Picture) -> NDArray[np.uint8] | Problem:
+def _read(picture: Picture, contract: Mapping[str, Any]) -> NDArray[np.uint8] | Problem:
     if not isinstance(picture, Path):
         return picture
     try:
-        return pictures.read(picture)
+        return pictures.read(picture, contract["input"]["format"])
     except (OSError, ValueError) as error:
         return Problem(f"the image cannot be read: {error}", str(picture))

@@ -48,7 +48,7 @@ def choose_model(given: str | None, data: Mapping[str, Any], folder: Path) -> Pa
 def look(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Namespace, view: View) -> Result:
     """What the network finds in one image."""
     try:
-        image = read(path)
+        image = read(path, data["contract"]["input"]["format"])
     except (OSError, ValueError) as error:
         raise Stop(INPUT, f"{path} is no image that can be read ({error}). Leave it out.") from None
     start = time.perf_counter()
@@ -64,6 +64,7 @@ def look(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Names
     times = (ready - start) * 1e3, (inferred - ready) * 1e3, (end - inferred) * 1e3
     names = data["contract"]["classes"]["names"] if "classes" in data["contract"] else data["head"]["outputs"]
     if args.out:
+        image = np.ascontiguousarray(image[:, :, :3])  # without transparency, which what is drawn has not
         view.draw(image, found, names)
         view.keep(image, found, names, Path(args.out) / path.name)
     return Result(path, view.entries(found, names), times)
