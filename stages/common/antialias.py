@@ -1,8 +1,8 @@
 """Resizing as Pillow does it: smaller images are averaged, not sampled. Classifiers are trained on such images.
 
-OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle, or its cubic, with the
-scale; the arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the pixels are
-the same ones.
+OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle, or its cubic, with
+the scale; the arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the
+pixels are the same ones.
 
 The generated board script is made of this file too: Python 3.8 and numpy only.
 """

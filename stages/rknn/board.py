@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from stages.common.detection import suppression
 from stages.common.images import prepare, read
 from stages.rknn.npu import COMPATIBLE, DONE, INPUT, Stop, check_chip, check_model, infer, open_runtime

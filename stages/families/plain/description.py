@@ -10,6 +10,7 @@ from typing import Any
 from mcwbuild.contract.errors import InputError
 
 FORMATS = {1: "Grayscale", 3: "RGB", 4: "RGBA"}  # what as many channels most often are
+SHORTER_SIDES = {224: 256}  # pixels before the crop, as ImageNet's classifiers are evaluated
 DEFAULT_SIDE = 224  # pixels; what classifiers of ImageNet take
 # ImageNet's mean and std in units of 0 to 255, as torchvision's own networks were trained.
 _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
@@ -53,6 +54,7 @@ def describe(
     channels = told[0] if told[0] in FORMATS else 3
     size = [known or asked for known, asked in zip(told[1:], wanted.size or (DEFAULT_SIDE,) * 2, strict=True)]
     guesses = ["input.format", "preprocessing.resize.method", "preprocessing.normalize"]
+    guesses += ["preprocessing.resize.shorter_side"] if wanted.task == "classification" else []
     guesses += [] if wanted.size is not None or None not in told[1:] else ["input.size"]
     trained = wanted.task == "classification" and channels == 3
     return {
@@ -69,7 +71,7 @@ def describe(
             "size": size, "channels": channels, "format": FORMATS[channels], "dtype": "float32", "layout": "NCHW",
         },
         "preprocessing": {
-            "resize": dict(_RESIZES[wanted.task]),
+            "resize": _resize(wanted.task, size),
             "padding": {"enabled": False},
             "normalize": {
                 "enabled": True,
@@ -80,6 +82,11 @@ def describe(
         },
         "training": {"guessed": guesses},
     }  # fmt: skip
+
+
+def _resize(task: str, size: Sequence[int]) -> dict[str, Any]:
+    shorter = SHORTER_SIDES.get(max(size)) if task == "classification" else None
+    return {**_RESIZES[task], **({"shorter_side": shorter} if shorter else {})}
 
 
 def _classes(names: Sequence[str]) -> dict[str, Any]:
