@@ -23,6 +23,7 @@ from stages.onnx.given import Given
 from stages.onnx.ort_runner import OrtRunner
 from stages.onnx.reference import Outputs, Reference
 from stages.onnx.request import Request
+from stages.onnx.whole import Whole
 
 SIMPLIFIED_COSINE = 0.999999  # against the graph as exported: the same library, sums in another order at most
 NOT_WANTED = "--no-simplify was given"
@@ -70,6 +71,8 @@ def make(request: Request, bench: Bench) -> Made:
     torch.set_num_threads(bench.threads)
     if isinstance(request.origin, Given):
         raw = _cut(request, request.origin, bench)
+    elif isinstance(request.origin, Whole):
+        raw = _taken(request, request.origin, bench)
     else:
         raw = _exported(request, request.origin, bench)
     with bench.step("simplify" if request.simplify else "check", f"opset {request.opset}") as step:
@@ -121,6 +124,19 @@ def _cut(request: Request, given: Given, bench: Bench) -> Raw:
         return _evaluated(request, runner, head, reference.decode_given, "baseline", bench)
 
     return Raw(data, head, reference.of_given(given, runner), baseline)
+
+
+def _taken(request: Request, whole: Whole, bench: Bench) -> Raw:
+    """The given graph with all of its outputs; it is its own baseline."""
+    runner = OrtRunner(whole.data, request.contract, whole.outputs, bench.threads)
+    with bench.step("outputs", whole.file) as step:
+        data, head = whole.renamed(), whole.head(runner, request.images, request.contract)
+        step.result = ", ".join(whole.outputs)
+
+    def baseline() -> Evaluation:
+        return _evaluated(request, runner, head, partial(_decode, head), "baseline", bench)
+
+    return Raw(data, head, reference.of_whole(runner, whole.outputs), baseline)
 
 
 def _evaluated(

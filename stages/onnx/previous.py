@@ -11,7 +11,6 @@ from mcwbuild.contract import inherit, performance
 from mcwbuild.contract.performance import COMPARED, COSINE, DROPS, Gate, main_metric
 from mcwbuild.contract.phases import ONNX, PT
 from stages.common.agreement import NEGLIGIBLE_ERROR
-from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
 
@@ -67,7 +66,7 @@ def comparison(request: Request, made: Made) -> dict[str, Any]:
 
 def _reference(request: Request) -> str:
     """The file that this phase's figures stand beside: the checkpoint, or the ONNX file that was given."""
-    return request.origin.file if isinstance(request.origin, Given) else PT.artefacts[0]
+    return request.given.file if request.given else PT.artefacts[0]
 
 
 def _beside(previous: float, current: float) -> dict[str, float | None]:
@@ -87,4 +86,4 @@ def drop_gate(request: Request, made: Made) -> Gate:
 
 
 def _gate_reference(request: Request) -> str:
-    return GIVEN if isinstance(request.origin, Given) else PT.name
+    return GIVEN if request.given else PT.name

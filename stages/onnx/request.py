@@ -11,6 +11,7 @@ from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
 from stages.families.model import ModelFile
 from stages.onnx.given import Given
+from stages.onnx.whole import Whole
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Request:
     whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from.
     """
 
-    origin: ModelFile | Given
+    origin: ModelFile | Given | Whole
     source: dict[str, Any]
     images: ImageSet
     settings: Settings
@@ -29,6 +30,11 @@ class Request:
     simplify: bool
     previous: Document | None
     told_by: str
+
+    @property
+    def given(self) -> Given | Whole | None:
+        """The ONNX file of somebody else's, where it is one that this phase begins with."""
+        return self.origin if isinstance(self.origin, Given | Whole) else None
 
     @property
     def contract(self) -> dict[str, Any]:

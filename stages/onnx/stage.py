@@ -18,7 +18,7 @@ from stages.common.together import together
 from stages.families.opened import ModelFile, open_model
 from stages.families.opened import add_arguments as add_trust
 from stages.families.source import against_file, read_source
-from stages.onnx import given, given_source
+from stages.onnx import given, given_source, whole
 from stages.onnx.given import OPSETS
 from stages.onnx.request import Request
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--pt", type=Path, help="the checkpoint, best.pt")
-    origin.add_argument("--onnx", type=Path, help="an ONNX file whose stock YOLO head is to be cut")
+    origin.add_argument("--onnx", type=Path, help="an ONNX file: a stock YOLO head is cut, others need --source")
     parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
@@ -68,11 +68,14 @@ def _of_onnx(args: argparse.Namespace) -> Request:
             "The file has its own operator set, is its own reference, and has one name.",
             f"Leave {'one' if ' and ' in wrong[0] else 'it'} out.",
         )
+    task = given_source.task_of(args.source)
     found, document = together(
-        lambda: given.read(args.onnx),
+        lambda: whole.read(args.onnx) if whole.takes(args.onnx, task) else given.read(args.onnx),
         lambda: None if args.source is None else given_source.read_document(args.source),
     )
-    if document is None:
+    if isinstance(found, whole.Whole):
+        source, told_by = given_source.of_whole(document, found), f"Of {args.source.name}."
+    elif document is None:
         source = given_source.from_metadata(found, args.name or args.onnx.stem)
         told_by = f"Of the metadata that Ultralytics wrote into {found.file}; preprocessing as Ultralytics trains."
     else:
@@ -82,7 +85,7 @@ def _of_onnx(args: argparse.Namespace) -> Request:
 
 def _request(
     args: argparse.Namespace,
-    origin: ModelFile | given.Given,
+    origin: ModelFile | given.Given | whole.Whole,
     source: dict[str, Any],
     opset: int,
     previous: Document | None,

@@ -10,6 +10,7 @@ from typing import Any
 from mcwbuild.contract.errors import InputError
 
 FORMATS = {1: "Grayscale", 3: "RGB", 4: "RGBA"}  # what as many channels most often are
+SHORTER_SIDES = {224: 256}  # pixels before the crop, as ImageNet's classifiers are evaluated
 DEFAULT_SIDE = 224  # pixels; what classifiers of ImageNet take
 DEFAULT_LINE = (32, 128)  # pixels, [H, W]; what CRNN takes
 # ImageNet's mean and std in units of 0 to 255, as torchvision's own networks were trained.
@@ -61,6 +62,7 @@ def describe(
     usual = DEFAULT_LINE if text else (DEFAULT_SIDE,) * 2
     size = [known or asked for known, asked in zip(told[1:], wanted.size or usual, strict=True)]
     guesses = ["input.format", "preprocessing.resize.method", "preprocessing.normalize"]
+    guesses += ["preprocessing.resize.shorter_side"] if wanted.task == "classification" else []
     guesses += [] if wanted.size is not None or None not in told[1:] else ["input.size"]
     guesses += ["classes.blank"] if text else []
     return {
@@ -77,12 +79,17 @@ def describe(
             "size": size, "channels": channels, "format": FORMATS[channels], "dtype": "float32", "layout": "NCHW",
         },
         "preprocessing": {
-            "resize": dict(_RESIZES[wanted.task]),
+            "resize": _resize(wanted.task, size),
             "padding": {"enabled": text, **({"color": [128] * channels, "position": "top_left"} if text else {})},
             "normalize": {"enabled": True, "method": "mean_std", **_normal(wanted.task, channels)},
         },
         "training": {"guessed": guesses},
     }  # fmt: skip
+
+
+def _resize(task: str, size: Sequence[int]) -> dict[str, Any]:
+    shorter = SHORTER_SIDES.get(max(size)) if task == "classification" else None
+    return {**_RESIZES[task], **({"shorter_side": shorter} if shorter else {})}
 
 
 def _classes(names: Sequence[str], text: bool) -> dict[str, Any]:

@@ -36,7 +36,10 @@ def outputs(head: dict[str, Any], seed: int) -> list[np.ndarray]:
     made = []
     for shape in output_shapes(head, [64, 96]):
         values = random.normal(0, 2, shape)
-        likely = shape[1] in (1, 3, 5) and head["family"] not in ("yolo_classes", "ctc")  # scores, angles, visibilities: 0..1
+        likely = shape[1] in (1, 3, 5) and head["family"] not in (
+            "yolo_classes",
+            "ctc",
+        )  # scores, angles, visibilities: 0..1
         made.append((random.random(shape) ** 4 if likely else values).astype(np.float32))
     return made
 
