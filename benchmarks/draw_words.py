@@ -26,8 +26,8 @@ def word(random: np.random.Generator) -> str:
     return "".join(random.choice(list(CHARACTERS), length))
 
 
-def draw(random: np.random.Generator, text: str) -> NDArray[np.uint8]:
-    """The word as an image, uint8 [H, W, 3], tightly around it, with grain and a colour of its own."""
+def draw(random: np.random.Generator, text: str, grain: float = 1.0) -> NDArray[np.uint8]:
+    """The word as an image, uint8 [H, W, 3], tightly around it, with so much grain and a colour of its own."""
     style, scale = STYLES[int(random.integers(len(STYLES)))], random.uniform(0.8, 1.3)
     thick = int(random.integers(1, 3))
     (width, height), below = cv2.getTextSize(text, style, scale, thick)
@@ -41,11 +41,11 @@ def draw(random: np.random.Generator, text: str) -> NDArray[np.uint8]:
     shear = random.uniform(-0.25, 0.25)
     turned = np.array([[1, shear, -shear * rows / 2], [random.uniform(-0.03, 0.03), 1, 0]], np.float32)
     image = cv2.warpAffine(image, turned, (columns, rows), borderMode=cv2.BORDER_REPLICATE)
-    grain = random.normal(0, random.uniform(2, 14), image.shape)
-    return np.clip(image + grain, 0, 255).astype(np.uint8)
+    noise = random.normal(0, random.uniform(2, 14), image.shape) * grain
+    return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def write(out: Path, train: int, val: int, seed: int = 0) -> Path:
+def write(out: Path, train: int, val: int, seed: int = 0, grain: float = 1.0) -> Path:
     """Draw the data set into the folder `out`, the same every time with one version of OpenCV; returns the folder."""
     for split, count in zip(SPLITS, (train, val), strict=True):
         (out / split).mkdir(parents=True, exist_ok=True)
@@ -54,7 +54,7 @@ def write(out: Path, train: int, val: int, seed: int = 0) -> Path:
             random = np.random.default_rng([seed, SPLITS.index(split), number])
             text = word(random)
             name = f"{split}/{number:05d}.png"
-            cv2.imwrite(str(out / name), draw(random, text))
+            cv2.imwrite(str(out / name), draw(random, text, grain))
             lines.append(f"{name}\t{text}\n")
         (out / f"{split}.txt").write_text("".join(lines), "utf-8")
     return out
@@ -67,8 +67,9 @@ def main() -> None:
     parser.add_argument("--train", type=int, default=200, help="number of training images")
     parser.add_argument("--val", type=int, default=128, help="number of validation images")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--grain", type=float, default=1.0, help="times the noise that networks are trained with")
     given = parser.parse_args()
-    write(given.out, given.train, given.val, given.seed)
+    write(given.out, given.train, given.val, given.seed, given.grain)
 
 
 if __name__ == "__main__":

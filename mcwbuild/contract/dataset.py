@@ -261,7 +261,7 @@ def _listed(file: Path) -> list[Path]:
     """The images of a split's text file: a line that begins with `./` is relative to the file."""
     if is_image(file):
         return [file]
-    lines = read_text(file).removeprefix("\ufeff").strip().splitlines()
+    lines = read_text(file, transcripts.MAX_BYTES).removeprefix("\ufeff").strip().splitlines()
     paths = [file.parent / line[2:] if line.startswith("./") else Path(line) for line in lines]
     return [path.absolute() for path in paths if is_image(path)]
 
@@ -304,7 +304,7 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     findings = _Findings(dataset_txt)
     images = []
     folder = look.real(dataset_txt).parent
-    for number, line in enumerate(read_text(dataset_txt).removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
             continue
         path = folder / written

@@ -197,3 +197,10 @@ def test_a_fingerprint_follows_names_contents_and_labels_only(root: Path, tmp_pa
     renamed = images[0].rename(images[0].with_name("z.JPG"))
     seen.add(dataset.fingerprint([renamed, *images[1:]], root))
     assert len(seen) == 6
+
+
+def test_a_list_larger_than_a_document_is_read_whole(root: Path) -> None:
+    line = "images/train/" + "./" * 40 + "a.JPG"
+    (root / "list.txt").write_text(f"{line}\n" * 12_000)
+    assert (root / "list.txt").stat().st_size > 1_100_000
+    assert len(dataset.read_list(root / "list.txt")) == 12_000
