@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from mcwbuild.contract import dataset, disk, documents, look, manifest
+from mcwbuild.contract import dataset, disk, documents, fingerprints, look, manifest
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.phases import MANIFEST
 from mcwbuild.plan import Step
@@ -22,7 +22,7 @@ def key(step: Step, identity: Mapping[str, str], hashes: Mapping[str, str]) -> s
         "phase": step.phase.name,
         "options": list(step.options),
         "inputs": dict(hashes),
-        "images": dataset.fingerprint(step.images, _common_root(step.images)) if step.images else None,
+        "images": fingerprints.fingerprint(step.images, _common_root(step.images)) if step.images else None,
         "environment": dict(identity),
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -35,12 +35,14 @@ def _common_root(images: tuple[Path, ...]) -> Path:
 
 
 def input_hashes(step: Step) -> dict[str, str]:
-    """The SHA-256 of every input file, by flag; a list of images counts with the images that it names."""
+    """The SHA-256 of every input file, by flag; lists of images and of texts count with what they name."""
     hashes = {flag: _content(flag, path) for flag, path in step.inputs}
     for flag, path in step.inputs:
+        if flag == "--data" and (lists := dataset.text_lists(path)):
+            hashes["--data texts"] = " ".join(disk.sha256_of(place) for place in lists)
         if flag == "--dataset":
             images = dataset.read_list(path)
-            hashes["--dataset images"] = dataset.fingerprint(images, path.parent)
+            hashes["--dataset images"] = fingerprints.fingerprint(images, path.parent)
     return hashes
 
 
@@ -54,7 +56,7 @@ def _content(flag: str, path: Path) -> str:
         return disk.sha256_of(path)
     files = [file for file in path.rglob("*") if file.is_file()]
     if flag != "--data":
-        return dataset.fingerprint(files, path)
+        return fingerprints.fingerprint(files, path)
     names = sorted(str(image.relative_to(path)) for image in files if dataset.is_image(image))
     return hashlib.sha256("\0".join(names).encode("utf-8", "surrogateescape")).hexdigest()
 

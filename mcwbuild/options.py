@@ -162,6 +162,14 @@ OPTIONS: tuple[Option, ...] = (
         in_file=False,
     ),
     _path("model_code", "Folder of the checkpoint's own modules; implies --trust-checkpoint.", "DIR", False),
+    Option(
+        "model",
+        str,
+        None,
+        "What in --model-code makes the network of weights that come without one.",
+        "MODULE:CALLABLE",
+        in_file=False,
+    ),
     Option("toolkit_version", str, None, "RKNN-Toolkit2's version, where the image is not the default one.", "X.Y.Z"),
     Option("gates", overrides, (), "A gate's limit, as int8.map50_95=3% or =0.02.", "GATE", several="--gate"),
     Option(

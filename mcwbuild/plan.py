@@ -77,9 +77,11 @@ def evaluation_beside(previous: Path | None, phase: Phase) -> tuple[tuple[str, P
 
 
 def trust(settings: Settings) -> tuple[list[str], tuple[tuple[str, Path], ...]]:
-    """The flag and the folder with which a stage unpickles a checkpoint."""
+    """The flags and the folder with which a stage unpickles a checkpoint, or makes its network by its own code."""
     code: Path | None = settings["model_code"]
-    flags = ["--trust-checkpoint"] if settings["trust_checkpoint"] or code is not None else []
+    trusted = settings["trust_checkpoint"] or code is not None or settings["model"]
+    flags = ["--trust-checkpoint"] if trusted else []
+    flags += [f"--model={settings['model']}"] if settings["model"] else []
     return flags, _optional(("--model-code", code))
 
 

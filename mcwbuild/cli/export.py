@@ -16,7 +16,7 @@ from mcwbuild.contract.phases import PT
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
 @options(
-    "source", "data", "dataset", "out", "name", "engine", "memory", "trust_checkpoint", "model_code",
+    "source", "data", "dataset", "out", "name", "engine", "memory", "trust_checkpoint", "model_code", "model",
     "opset", "simplify", "conf", "iou", "max_detections", "threads", "progress",
     "gates", "strict", "contract_check",
 )  # fmt: skip

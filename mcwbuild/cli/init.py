@@ -16,14 +16,31 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
 from mcwbuild.options import Settings
 
+_DRAFT = b"""\
+# A draft: the network does not tell how its images were prepared. What training.guessed names at the end is a guess,
+# the most common value. Compare each with the code that trained the network, correct it, and take its name out of the
+# list; what stays there is told as an issue by every measurement.
+"""
+
 
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), help="The checkpoint.")
 @click.option("--train", is_flag=True, help="Write train.yaml instead: every setting of a training, commented out.")
-@options("out", "name", "imgsz", "engine", "memory", "trust_checkpoint", "model_code", "progress")
+@click.option("--task", help="What a network is for that does not tell it: classification, ocr or generic.")
+@click.option("--names", type=click.Path(path_type=Path), help="Its classes: a text file, one a line, in their order.")
+@options("out", "name", "imgsz", "data", "engine", "memory", "trust_checkpoint", "model_code", "model", "progress")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.pass_context
-def init(ctx: click.Context, /, pt: Path | None, train: bool, force: bool, **_: object) -> int:
+def init(
+    ctx: click.Context,
+    /,
+    pt: Path | None,
+    train: bool,
+    task: str | None,
+    names: Path | None,
+    force: bool,
+    **_: object,
+) -> int:
     """Describe a checkpoint: its input size, classes and preprocessing, in training_source.yaml; or begin a train.yaml.
 
     The file is written to --out, which is the present folder by default.
@@ -37,7 +54,7 @@ def init(ctx: click.Context, /, pt: Path | None, train: bool, force: bool, **_: 
     if look.exists(target) and not force:
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     if pt is not None:
-        return _describe(pt, chosen, target)
+        return _describe(pt, task, names, chosen, target)
     return _write(target, training.example().encode())
 
 
@@ -50,20 +67,21 @@ def _write(target: Path, content: bytes) -> int:
     return 0
 
 
-def _describe(pt: Path, chosen: Settings, target: Path) -> int:
+def _describe(pt: Path, task: str | None, names: Path | None, chosen: Settings, target: Path) -> int:
+    """The stage's description of the model; of one that tells nothing but itself, a draft that says what is guessed."""
     from mcwbuild.engines import choose
     from mcwbuild.report import console
 
     inputs.read(pt, chosen, None, PT.source_schema)
-    name = plan.model_name(chosen, None, pt)
-    options_ = ["--describe", f"--name={name}"]
-    if chosen["imgsz"]:
-        options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])]
+    options_ = ["--describe", f"--name={plan.model_name(chosen, None, pt)}"]
+    options_ += ["--imgsz", ",".join(str(side) for side in chosen["imgsz"])] if chosen["imgsz"] else []
+    options_ += [f"--task={task}"] if task else []
+    given = (("--names", names), ("--data", chosen["data"] if task else None))
+    files = tuple((flag, path) for flag, path in given if path is not None)
     flags, code = plan.trust(chosen)
     reporter = console.reporter(chosen["progress"])
-    step = plan.Step(
-        "pt", replace(PT, title="description"), (("--pt", pt), *code), (*options_, *flags), (), target.parent
-    )
+    phase = replace(PT, title="description")
+    step = plan.Step("pt", phase, (("--pt", pt), *files, *code), (*options_, *flags), (), target.parent)
     with tempfile.TemporaryDirectory(prefix="mcwbuild-") as scratch:
         try:
             made = pipeline.describe(
@@ -72,4 +90,9 @@ def _describe(pt: Path, chosen: Settings, target: Path) -> int:
         finally:
             if isinstance(reporter, console.LiveReporter):
                 reporter.close()
-        return _write(target, made.read_bytes())
+        return _write(target, _with_notes(made.read_bytes()))
+
+
+def _with_notes(written: bytes) -> bytes:
+    """The document; above a draft stands what its owner has to do."""
+    return _DRAFT + written if b"\n  guessed:\n" in written else written

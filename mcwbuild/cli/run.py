@@ -24,7 +24,7 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 @click.option("--fresh", is_flag=True, help="With --train-config: train anew, whatever an earlier run has trained.")
 @options(
     "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz",
-    "engine", "memory", "trust_checkpoint", "model_code", "toolkit_version",
+    "engine", "memory", "trust_checkpoint", "model_code", "model", "toolkit_version",
     "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
     "conf", "iou", "max_detections", "threads", "progress",
     "gates", "strict", "contract_check",

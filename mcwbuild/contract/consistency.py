@@ -22,7 +22,7 @@ def check(document: Document, schema_name: str) -> list[Problem]:
     """Every value of a source document that contradicts another one; nothing for other documents."""
     if schema_name not in _SOURCES or not isinstance(document.value, dict):
         return []
-    return [*_channels(document), *_classes(document), *_units(document)]
+    return [*_channels(document), *_classes(document), *_units(document), *_resize(document), *_blank(document)]
 
 
 def _channels(document: Document) -> Iterator[Problem]:
@@ -57,6 +57,20 @@ def _units(document: Document) -> Iterator[Problem]:
     if isinstance(values, list) and values and all(_is_number(value) and 0 < value < 1 for value in values):
         hint = "mean and std are in units of 0 to 255: multiply both by 255"
         yield document.problem(path, "std looks like units of 0 to 1", hint)
+
+
+def _blank(document: Document) -> Iterator[Problem]:
+    path: Path = ("classes", "blank")
+    task = value_at(document.value, ("model", "task"))
+    if value_at(document.value, path) is not None and isinstance(task, str) and task != "ocr":
+        yield document.problem(path, f"a model for {task} has no blank; it belongs to ocr", "leave it out")
+
+
+def _resize(document: Document) -> Iterator[Problem]:
+    path: Path = ("preprocessing", "resize", "shorter_side")
+    method = value_at(document.value, (*path[:-1], "method"))
+    if value_at(document.value, path) is not None and isinstance(method, str) and method != "center_crop":
+        yield document.problem(path, f"{method} does not look at it; it belongs to center_crop", "leave it out")
 
 
 def _is_number(value: Any) -> bool:

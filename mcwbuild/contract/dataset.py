@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,10 +12,11 @@ from typing import Any
 
 import yaml
 
-from mcwbuild.contract import look
+from mcwbuild.contract import look, transcripts
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown
+from mcwbuild.contract.transcripts import Transcript
 
 # What Ultralytics takes as images (ultralytics/data/utils.py, IMG_FORMATS), less the kinds that OpenCV cannot read.
 IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".tif", ".tiff", ".webp"))
@@ -24,7 +24,6 @@ SPLITS = ("train", "val", "test")
 KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")  # what a data.yaml says of the keypoints of a pose
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # of a classification
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,9 @@ class Dataset:
     """A labelled dataset: its `data.yaml`, its root folder, its class names, the images of each split.
 
     `places` are the folders and list files that the splits name. Of a classification `file` is the root folder,
-    and the classes are folders: `by_folder` is true. `keypoints` are the entries of a pose, as they are written.
+    and the classes are folders: `by_folder` is true. `keypoints` are the entries of a pose, as they are written. Of
+    text recognition `texts` has the line of each image of each split, in the images' order, and `names`, the
+    characters, may be empty: only the contract has to know them.
     """
 
     file: Path
@@ -42,6 +43,7 @@ class Dataset:
     places: tuple[Path, ...] = ()
     by_folder: bool = False
     keypoints: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, tuple[Transcript, ...]] = field(default_factory=dict)
 
 
 class _Findings:
@@ -86,13 +88,24 @@ def examine(data_yaml: Path) -> tuple[Dataset, list[Problem]]:
     return found, findings.problems
 
 
+def text_lists(data: Path) -> tuple[Path, ...]:
+    """The lists of a dataset of text recognition, none of any other. Raises InputError where `data` cannot be read."""
+    written = {} if look.is_folder(data) else _load(data)
+    lists = transcripts.lists_of(_root(written, data), written) if written else transcripts.lists_in(data)
+    return tuple(place for those in lists.values() for place in those)
+
+
 def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     findings = _Findings(data_yaml)
     if look.is_folder(data_yaml):
-        return _folders(data_yaml, findings)
+        lists = transcripts.lists_in(data_yaml)
+        return _texts(data_yaml, data_yaml, (), lists, findings) if lists else _folders(data_yaml, findings)
     data = _load(data_yaml)
-    names = _names(data, findings)
     root = _root(data, data_yaml)
+    lists = transcripts.lists_of(root, data)
+    names = () if lists and "names" not in data else _names(data, findings)
+    if lists:
+        return _texts(data_yaml, root, names, lists, findings)
     if "val" not in data and "validation" in data:
         data["val"] = data["validation"]
     splits: dict[str, tuple[Path, ...]] = {}
@@ -127,6 +140,21 @@ def _folders(root: Path, findings: _Findings) -> tuple[Dataset, _Findings]:
 def folder_of(root: Path, split: str) -> Path | None:
     """The folder of a classification's split, or None: `val` may be called `validation` or `valid`."""
     return next(filter(look.is_folder, (root / name for name in _FOLDERS[split])), None)
+
+
+def _texts(
+    file: Path, root: Path, names: tuple[str, ...], lists: Mapping[str, Sequence[Path]], findings: _Findings
+) -> tuple[Dataset, _Findings]:
+    """A dataset of text recognition: each split's lists, every line an image and what is written in it."""
+    texts: dict[str, tuple[Transcript, ...]] = {}
+    for split, places in lists.items():
+        read = [transcripts.read(place, root, IMAGE_SUFFIXES) for place in places]
+        findings.problems += [problem for _, problems in read for problem in problems]
+        if lines := tuple({made.image: made for found, _ in read for made in found}.values()):
+            texts[split] = lines
+    splits = {split: tuple(made.image for made in lines) for split, lines in texts.items()}
+    places = (root, *(place for those in lists.values() for place in those))
+    return Dataset(file, root, names, splits, tuple(dict.fromkeys(places)), texts=texts), findings
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -240,7 +268,7 @@ def _listed(file: Path) -> list[Path]:
     """The images of a split's text file: a line that begins with `./` is relative to the file."""
     if is_image(file):
         return [file]
-    lines = read_text(file).removeprefix("\ufeff").strip().splitlines()
+    lines = read_text(file, transcripts.MAX_BYTES).removeprefix("\ufeff").strip().splitlines()
     paths = [file.parent / line[2:] if line.startswith("./") else Path(line) for line in lines]
     return [path.absolute() for path in paths if is_image(path)]
 
@@ -283,7 +311,7 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     findings = _Findings(dataset_txt)
     images = []
     folder = look.real(dataset_txt).parent
-    for number, line in enumerate(read_text(dataset_txt).removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
             continue
         path = folder / written
@@ -297,31 +325,3 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
         findings.add("the list is empty", hint="write one image a line")
     findings.raise_any("is not a usable list of images")
     return tuple(images)
-
-
-def fingerprint(paths: Iterable[Path], root: Path, known: Mapping[Path, str] | None = None) -> str:
-    """SHA-256 over the images' names below `root` and their contents, with their labels where there are any.
-
-    The order of the paths does not matter, nor where the root lies. `known` are hashes of images that were
-    read already. Raises OSError.
-    """
-    known = {} if known is None else known
-    digest = hashlib.sha256()
-    for name, path in sorted((_below(path, root), path) for path in paths):
-        label = label_of(path)
-        for kind, file in (("image", path), ("label", label if look.is_file(label) else None)):
-            content = "absent" if file is None else known.get(file) or _hash(file)
-            digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
-def _below(path: Path, root: Path) -> str:
-    return Path(os.path.relpath(path, root)).as_posix()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

@@ -55,12 +55,15 @@ def write_json(path: Path, data: Any) -> None:
     disk.write_atomic(path, text.encode("ascii"))
 
 
-def read_text(path: Path) -> str:
-    """The file's text, UTF-8. Raises InputError with one problem: missing, a folder, too large, not UTF-8."""
+def read_text(path: Path, most: int = MAX_BYTES) -> str:
+    """The file's text, UTF-8, a little over `most` bytes at most.
+
+    Raises InputError with one problem: missing, a folder, too large, not UTF-8.
+    """
     file = str(path)
     try:
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 4)  # enough to know that it is too large
+            data = stream.read(most + 4)  # enough to know that it is too large
         return data.decode("utf-8")
     except FileNotFoundError:
         raise unreadable(file, [Problem("the file is missing", file)]) from None
@@ -68,8 +71,8 @@ def read_text(path: Path) -> str:
         reason = "it is a folder" if look.is_folder(path) else error.strerror or type(error).__name__
         raise unreadable(file, [Problem(f"the file cannot be opened: {reason}", file)]) from None
     except UnicodeDecodeError as error:
-        if len(data) > MAX_BYTES:
-            raise unreadable(file, [Problem(f"the file is larger than {MAX_BYTES // 1000} kB", file)]) from None
+        if len(data) > most:
+            raise unreadable(file, [Problem(f"the file is larger than {most // 1000} kB", file)]) from None
         line, column = mark_of(data[: error.start].decode("utf-8"), error.start)
         raise unreadable(
             file, [Problem("the file is not UTF-8 text", file, line, column, None, "save it as UTF-8")]

@@ -81,14 +81,18 @@ def complete(source: Mapping[str, Any]) -> dict[str, Any]:
     channels = CHANNELS.get(str(value_at(whole, ("input", "format"))))
     names = value_at(whole, ("classes", "names"))
     _default(whole, ("classes", "num_classes"), len(names) if isinstance(names, list) else None)
+    if value_at(whole, ("model", "task")) == "ocr":
+        _default(whole, ("classes", "blank"), "first")
     _default(whole, ("input", "channels"), channels)
     _default(whole, ("input", "dtype"), "float32")
     _default(whole, ("input", "layout"), "NCHW")
-    padded = value_at(whole, ("preprocessing", "resize", "method")) in ("letterbox", "resize_pad")
+    method = value_at(whole, ("preprocessing", "resize", "method"))
+    padded = method in ("letterbox", "resize_pad")
     _default(whole, ("preprocessing", "padding", "enabled"), padded)
     if padded:
         _default(whole, ("preprocessing", "padding", "color"), [LETTERBOX_COLOUR] * channels if channels else None)
-        _default(whole, ("preprocessing", "padding", "position"), "center")
+        # Text begins at the left, and so it is trained: PaddleOCR and others pad it at the right.
+        _default(whole, ("preprocessing", "padding", "position"), "top_left" if method == "resize_pad" else "center")
     _default(whole, ("preprocessing", "normalize", "enabled"), True)
     _default(whole, ("preprocessing", "normalize", "method"), "mean_std")
     return whole
@@ -96,12 +100,14 @@ def complete(source: Mapping[str, Any]) -> dict[str, Any]:
 
 def _default(whole: dict[str, Any], path: Path, value: Any) -> None:
     """Write `value` where nothing is; its parents are made, but nothing is put in place of another type."""
+    if value is None:
+        return
     here: Any = whole
     for part in path[:-1]:
         if not isinstance(here, dict) or (here.get(part) is None and part in here):
             return
         here = here.setdefault(part, {})
-    if value is not None and isinstance(here, dict):
+    if isinstance(here, dict):
         here.setdefault(path[-1], value)
 
 

@@ -8,15 +8,23 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from mcwbuild.contract.errors import GateFailed
-from mcwbuild.contract.limits import Limit
+from mcwbuild.contract.limits import COSINE, Limit
 from mcwbuild.contract.phases import Phase, PhaseName
 
 Status = Literal["passed", "failed", "undecided", "unmeasured"]
 GRAVITY: tuple[Status, ...] = ("failed", "undecided", "unmeasured", "passed")  # of several, the first one counts
 
-MAIN_METRICS = {"classification": "top1"}  # of `model.task`; every other task's is an average precision
+MAIN_METRICS = {
+    "classification": "top1",
+    "ocr": "character_accuracy",
+    "generic": COSINE,
+}  # of `model.task`; others have an average precision
 AVERAGE_PRECISION = "map50_95"
-COMPARED = ("map50_95", "map50", "precision", "recall", "f1", "top1", "top5")  # metrics that phases stand beside
+# Metrics that phases stand beside.
+COMPARED = (
+    *("map50_95", "map50", "precision", "recall", "f1", "top1", "top5"),
+    *("character_accuracy", "word_accuracy"),
+)
 _COMPARISONS: dict[PhaseName, str] = {"onnx": "comparison_with_pt", "rknn": "comparison_with_onnx"}
 _FARTHEST = 100  # widths: 10,000 times as many images are nobody's advice
 _DECIMALS = 9  # a drop of exactly the limit passes, whatever the last bits of the division are

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import GRAVITY, main_metric_of
 from mcwbuild.pipeline import Outcome
 from mcwbuild.report.text import size_text
@@ -18,15 +19,17 @@ RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 class Row:
     """One model in the table; `None` is "not measured", with the reason in `remark`.
 
-    Units: mAP, top-1, precision and recall 0 to 1, drop in percent of the reference (or absolute, where the limit is),
-    latency in ms, size in bytes. `interval` holds the drop with 95 % confidence, in the limit's unit; `gate` is the
-    verdict on all gates of the model, drop and limit are those of its main metric.
+    Units: mAP, top-1, shares of characters and words, precision and recall 0 to 1, drop in percent of the reference (or
+    absolute, where the limit is), latency in ms, size in bytes. `interval` holds the drop with 95 % confidence, in the
+    limit's unit; `gate` is the verdict on all gates of the model, drop and limit are those of its main metric.
     """
 
     model: str
     device: str
     map50_95: float | None
     top1: float | None
+    character_accuracy: float | None
+    word_accuracy: float | None
     precision: float | None
     recall: float | None
     drop_percent: float | None
@@ -69,7 +72,7 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
     device = part.get("device", {})
     metric = main_metric_of(accuracy)
     mine = [gate for gate in record["validation"]["gates"] if gate.get("variant") == variant]
-    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] == metric), {})
+    gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] in (metric, COSINE)), {})
     simulated = device.get("kind") == "simulator"
     told = [str(gate["reason"]) for gate in mine if gate["status"] != "passed"]
     told += [f"The gate on {gate['metric']} allows more than was promised." for gate in mine if gate.get("loosened")]
@@ -79,6 +82,8 @@ def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant
         device=str(device.get("kind", "-")),
         map50_95=accuracy.get("map50_95"),
         top1=accuracy.get("top1"),
+        character_accuracy=accuracy.get("character_accuracy"),
+        word_accuracy=accuracy.get("word_accuracy"),
         precision=accuracy.get("precision"),
         recall=accuracy.get("recall"),
         drop_percent=gate.get("drop_percent"),
@@ -100,6 +105,8 @@ def _accuracy(row: Row) -> str:
     """The main metric with its name: the rows of a table may be of several tasks."""
     if row.top1 is not None:
         return f"top-1 {row.top1:.3f}"
+    if row.character_accuracy is not None:
+        return f"char {row.character_accuracy:.3f}"
     return "-" if row.map50_95 is None else f"mAP {row.map50_95:.3f}"
 
 

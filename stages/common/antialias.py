@@ -1,8 +1,8 @@
 """Resizing as Pillow does it: smaller images are averaged, not sampled. Classifiers are trained on such images.
 
-OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle with the scale; the
-arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the pixels are
-the same ones.
+OpenCV's linear resize looks at four pixels whatever the scale. Pillow's widens the same triangle, or its cubic, with
+the scale; the arithmetic here is Pillow's own (src/libImaging/Resample.c), whole numbers and rounding included, so the
+pixels are the same ones.
 
 The generated board script is made of this file too: Python 3.8 and numpy only.
 """
@@ -10,21 +10,39 @@ The generated board script is made of this file too: Python 3.8 and numpy only.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 _BITS = 22  # of a weight's fraction: 32, less 8 for the pixel and 2 for the sum
 
 
-def antialiased(image: np.ndarray, size: Sequence[int], window: Sequence[int]) -> np.ndarray:
+def _triangle(distance: np.ndarray) -> np.ndarray:
+    weights: np.ndarray = np.maximum(1.0 - np.abs(distance), 0.0)
+    return weights
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """Keys' cubic with a = -0.5, each polynomial in Pillow's order of operations."""
+    far = np.abs(distance)
+    near = (1.5 * far - 2.5) * far * far + 1.0
+    return np.where(far < 1.0, near, np.where(far < 2.0, (((far - 5.0) * far + 8.0) * far - 4.0) * -0.5, 0.0))
+
+
+_KERNELS: dict[str, tuple[Callable[[np.ndarray], np.ndarray], float]] = {  # the weight at a distance, and the radius
+    "bilinear": (_triangle, 1.0),
+    "bicubic": (_cubic, 2.0),
+}
+
+
+def antialiased(image: np.ndarray, size: Sequence[int], window: Sequence[int], kernel: str = "bilinear") -> np.ndarray:
     """The part `window` [top, left, height, width] of uint8 [rows, columns, channels] resized to `size` [H, W].
 
-    Only what the window needs is computed.
+    `kernel` is Pillow's: bilinear or bicubic. Only what the window needs is computed.
     """
     top, left, height, width = window
-    rows = _taps(image.shape[0], size[0], top, height)
-    columns = _taps(image.shape[1], size[1], left, width)
+    rows = _taps(image.shape[0], size[0], top, height, kernel)
+    columns = _taps(image.shape[1], size[1], left, width, kernel)
     lost_rows, lost_columns = image.shape[0] - size[0], image.shape[1] - size[1]
     # The pass that comes first rounds to bytes. Pillow 13's rule; older ones always begin with the columns, which
     # moves a few pixels of images more than twice as high as wide by one level.
@@ -40,20 +58,23 @@ def _along_columns(image: np.ndarray, places: np.ndarray, weights: np.ndarray) -
     return np.ascontiguousarray(turned.transpose(1, 0, 2))
 
 
-def _taps(length: int, target: int, start: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def _taps(length: int, target: int, start: int, count: int, kernel: str) -> tuple[np.ndarray, np.ndarray]:
     """Which of `length` values the values `start` ... of `target` are made of, and with what weights, [count, taps]."""
+    weight, radius = _KERNELS[kernel]
     scale = length / target
-    support = max(scale, 1.0)
+    widened = max(scale, 1.0)
+    support = radius * widened
     if length == target:
         return np.arange(start, start + count)[:, None], np.full((count, 1), 1 << _BITS, np.int32)
     centre = (np.arange(start, start + count) + 0.5) * scale
     low = np.maximum((centre - support + 0.5).astype(np.int64), 0)
     high = np.minimum((centre + support + 0.5).astype(np.int64), length)
     places = low[:, None] + np.arange(math.ceil(support) * 2 + 1)
-    weights = np.maximum(1.0 - np.abs((places - centre[:, None] + 0.5) * (1.0 / support)), 0.0)
+    weights = weight((places - centre[:, None] + 0.5) * (1.0 / widened))
     weights[places >= high[:, None]] = 0.0
     weights /= np.cumsum(weights, axis=1)[:, -1:]  # summed one after the other: the last bit decides some pixels
-    return np.minimum(places, length - 1), (0.5 + weights * (1 << _BITS)).astype(np.int32)
+    rounding = np.copysign(0.5, weights)  # away from zero, for the cubic's weights below it too
+    return np.minimum(places, length - 1), (rounding + weights * (1 << _BITS)).astype(np.int32)
 
 
 def _weighted(image: np.ndarray, places: np.ndarray, weights: np.ndarray) -> np.ndarray:

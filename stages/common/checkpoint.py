@@ -7,10 +7,8 @@ model's class allowed still ran attacker code. Here nothing is imported and noth
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
-import stat
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,25 +18,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mcwbuild.contract.errors import InputError, McwbuildError
+from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint_calls import CheckpointCalls
+from stages.common.checkpoint_file import Contents, contents, followed, label
 from stages.common.checkpoint_kinds import recognised, without_archive
 from stages.common.checkpoint_machine import Broken, Dead, Global
 from stages.common.checkpoint_pickle import follow
 from stages.common.checkpoint_tensor import Tensor
-from stages.common.checkpoint_zip import damaged, open_archive
+from stages.common.checkpoint_zip import Archive
 
-MAX_FILE = 2 * 2**30  # bytes; the largest Ultralytics checkpoint, with its optimizer, has 0.6 GiB
 MAX_PICKLE = 64 * 2**20  # bytes; the largest one seen has 0.4 MiB
 MAX_MODULES = 20_000  # YOLOv9e has about 1,500
 MAX_DEPTH = 24  # nested modules, or nested plain values
 MAX_TRANSFORMS = 8  # steps, and values of one; a classifier of Ultralytics has four
 MAX_VALUES = 200_000  # plain values in one dictionary; training results have a few thousand
-# What a parser of hostile bytes may stumble over; each of these means that the file is damaged.
-_STUMBLES = (
-    *(Broken, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
-    *(RecursionError, MemoryError, BufferError),
-)
 _TASKS: Mapping[str, str] = {
     "DetectionModel": "detect",
     "SegmentationModel": "segment",
@@ -84,7 +77,7 @@ class Checkpoint:
     @property
     def file(self) -> str:
         """The file's name as it stands in messages."""
-        return _label(self.path)
+        return label(self.path)
 
 
 def read(path: str | os.PathLike[str]) -> Checkpoint:
@@ -93,76 +86,44 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     Raises InputError where the file is damaged or is something else, Refused where it would call a
     function or was tampered with. Nothing else ever leaves it.
     """
-    path = Path(path)
-    file = _label(path)
-    raw = _bytes(path, file)
-    if not raw.startswith(b"PK\x03\x04"):
-        raise without_archive(raw, file)
-    try:
-        archive = open_archive(raw, file)
-        recognised(archive)
-        pickled = archive.records["data.pkl"]
-        if len(pickled) > MAX_PICKLE:
-            raise Broken("it is larger than that of any checkpoint")
-        saved, end = follow(pickled, CheckpointCalls(file, archive))
-        if end != len(pickled):
-            raise Broken("more follows behind its end")
-        return _checkpoint(saved, path, file, raw)
-    except McwbuildError:
-        raise
-    except Broken as error:
-        raise damaged(file, f"Its pickle cannot be followed: {error}.") from None
-    except _STUMBLES as error:
-        raise damaged(file, f"Its contents do not fit together ({type(error).__name__}).") from None
+    return checkpoint_of(contents(path))
 
 
-def _label(path: Path) -> str:
-    """The file's name, its characters that cannot be shown escaped."""
-    return path.name if path.name.isprintable() else ascii(path.name)[1:-1]
+def checkpoint_of(held: Contents) -> Checkpoint:
+    """`read` of what was read already."""
+    if held.archive is None:
+        raise without_archive(held.raw, held.file)
+    archive = held.archive
+    recognised(archive)
+    return followed(held.file, lambda: _checkpoint(held, archive))
 
 
-def _bytes(path: Path, file: str) -> bytes:
-    """All of the file, opened without waiting: a pipe or a device is no checkpoint."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            _check_status(os.fstat(descriptor), file)
-            with open(descriptor, "rb", closefd=False) as stream:
-                return stream.read(MAX_FILE + 1)
-        finally:
-            os.close(descriptor)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "the name cannot be used"
-        raise _unusable(file, f"The system says: {reason}.", "Check the path and its permissions.") from None
-
-
-def _check_status(status: os.stat_result, file: str) -> None:
-    if stat.S_ISDIR(status.st_mode):
-        raise _unusable(file, "It is a folder.", "Name the checkpoint in it, for example best.pt.")
-    if not stat.S_ISREG(status.st_mode):
-        raise _unusable(file, "It is no regular file.", "Copy the checkpoint to a file first.")
-    if status.st_size > MAX_FILE:
-        raise _unusable(file, f"It has {status.st_size} bytes.", f"At most {MAX_FILE} are read.")
-
-
-def _unusable(file: str, found: str, remedy: str) -> InputError:
-    return InputError(f"{file} cannot be read as a checkpoint.", found, remedy, kind="unreadable")
+def saved_in(archive: Archive) -> Any:
+    """The dead value of the archive's pickle."""
+    pickled = archive.records["data.pkl"]
+    if len(pickled) > MAX_PICKLE:
+        raise Broken("its pickle is larger than that of any checkpoint")
+    saved, end = follow(pickled, CheckpointCalls(archive.file, archive))
+    if end != len(pickled):
+        raise Broken("more follows behind its pickle's end")
+    return saved
 
 
 def _foreign(file: str, found: str, remedy: str) -> InputError:
     return InputError(f"{file} is not an Ultralytics checkpoint.", found, remedy, kind="foreign")
 
 
-def _checkpoint(saved: Any, path: Path, file: str, raw: bytes) -> Checkpoint:
+def _checkpoint(held: Contents, archive: Archive) -> Checkpoint:
+    file, saved = held.file, saved_in(archive)
     model = _model(saved, file)
     modules = dict(_walk(model))
     outline = {name: Module(str(module.kind), _settings(module)) for name, module in modules.items()}
     kind = outline[""].kind
     opt = saved.get("opt")  # what the original YOLOv5 calls its arguments
     return Checkpoint(
-        path=path,
-        sha256=hashlib.sha256(raw).hexdigest(),
-        size=len(raw),
+        path=held.path,
+        sha256=held.sha256,
+        size=len(held.raw),
         model_class=kind,
         task=_task(model, kind),
         names=_names(model, file),
@@ -170,7 +131,7 @@ def _checkpoint(saved: Any, path: Path, file: str, raw: bytes) -> Checkpoint:
         yaml=_dictionary(model.state.get("yaml")),
         train_args=next(filter(None, map(_dictionary, (saved.get("train_args"), model.state.get("args"), opt))), {}),
         metadata={key: plain(saved[key]) for key in _METADATA if saved.get(key) is not None},
-        tensors=_state_dict(modules, len(raw)),
+        tensors=_state_dict(modules, len(held.raw)),
         modules=outline,
         transforms=_transforms(model),
     )

@@ -1,8 +1,9 @@
 """The strict zip gate: a `torch.save` archive taken apart without trusting a word of it.
 
 `torch.save` writes one flat archive: every record stored uncompressed, back to back, under one
-folder. Whatever leaves that form is either damaged (InputError) or made to be read differently by
-two programs (Refused). Layout: PKWARE APPNOTE 6.3.10, sections 4.3 and 4.4.
+folder. `torch.jit.save` writes the same, but compresses the program's text, below `code/`. Whatever leaves that form
+is either damaged (InputError) or made to be read differently by two programs (Refused). Layout: PKWARE APPNOTE 6.3.10,
+sections 4.3 and 4.4.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ _DESCRIPTOR = b"PK\x07\x08"
 _ENCRYPTED = 0x2041  # bits 0, 6 and 13: any kind of encryption
 _BENIGN = 0x0808  # bits 3 (sizes follow the data) and 11 (UTF-8 names): torch's own writer sets both
 _MAX_RECORDS = 65_534  # one less than the mark of a zip64 count; the largest checkpoints hold about 3,000
+_DEFLATED = 8
+_CODE = "code/"  # where a TorchScript archive has its program
+_MAX_CODE = 64 * 2**20  # bytes of all its records together, uncompressed
 _STORAGE = re.compile(r"data/(?:0|[1-9][0-9]{0,8})\Z")
 
 
@@ -49,6 +53,11 @@ class _Entry:
     packed: int
     size: int
     offset: int
+
+    @property
+    def is_code(self) -> bool:
+        """Whether it is compressed where that is allowed: a part of a TorchScript program."""
+        return self.method == _DEFLATED and self.name.partition("/")[2].startswith(_CODE)
 
 
 def damaged(file: str, found: str) -> InputError:
@@ -85,6 +94,8 @@ def open_archive(raw: bytes, file: str) -> Archive:
     """
     entries, start = _central_directory(raw, file)
     view = memoryview(raw)
+    if sum(entry.size for entry in entries if entry.is_code) > _MAX_CODE:
+        raise tampered(file, "Its program has more text than any network's.")
     position, records, prefixes = 0, {}, set()
     for entry in sorted(entries, key=lambda entry: entry.offset):
         _check(entry, file)
@@ -93,7 +104,7 @@ def open_archive(raw: bytes, file: str) -> Archive:
         prefixes.add(prefix)
         if name in records:
             raise tampered(file, f"It holds two records named {entry.name!a}.")
-        records[name] = data
+        records[name] = _inflated(data, entry, file) if entry.is_code else data
     if position != start:
         raise tampered(file, f"{start - position} bytes between its records and its directory belong to neither.")
     if len(prefixes) != 1 or "" in prefixes:
@@ -160,11 +171,12 @@ def _check(entry: _Entry, file: str) -> None:
     """What one entry may claim. Looked at before any of its data is."""
     if entry.flags & _ENCRYPTED:
         raise _repacked(file, f"The record {entry.name!a} is encrypted.")
-    if entry.method:
+    if entry.method and not entry.is_code:
         raise _repacked(
             file, f"The record {entry.name!a} is compressed (it says {entry.size} bytes from {entry.packed})."
         )
-    if entry.flags & ~_BENIGN or entry.packed != entry.size or 0xFFFFFFFF in (entry.size, entry.offset):
+    stored = entry.packed == entry.size or entry.is_code
+    if entry.flags & ~_BENIGN or not stored or 0xFFFFFFFF in (entry.packed, entry.size, entry.offset):
         raise tampered(file, f"The record {entry.name!a} claims what a stored record cannot have.")
     parts = entry.name.split("/")
     if len(parts) < 2 or any(part in ("", ".", "..") for part in parts) or re.search(r"[\\:\x00-\x1f]", entry.name):
@@ -188,7 +200,7 @@ def _record(raw: bytes, view: memoryview, entry: _Entry, position: int, file: st
         or not (late or told == (entry.crc, entry.packed, entry.size))
     ):
         raise tampered(file, f"The two headers of the record {entry.name!a} disagree.")
-    stop = start + entry.size
+    stop = start + entry.packed
     if stop > len(raw):
         raise damaged(file, f"The record {entry.name!a} reaches beyond the end of the file.")
     return view[start:stop], _behind_descriptor(raw, stop, entry, file) if flags & 8 else stop
@@ -201,3 +213,14 @@ def _behind_descriptor(raw: bytes, position: int, entry: _Entry, file: str) -> i
         if found == form.pack(_DESCRIPTOR, entry.crc, entry.packed, entry.size):
             return position + form.size
     raise tampered(file, f"The sizes behind the record {entry.name!a} disagree with the directory.")
+
+
+def _inflated(data: memoryview, entry: _Entry, file: str) -> memoryview:
+    """The text of a compressed record, never more of it than its entry says."""
+    try:
+        text = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, entry.size + 1)
+    except zlib.error as error:
+        raise damaged(file, f"The record {entry.name!a} cannot be decompressed ({error}).") from None
+    if len(text) != entry.size:
+        raise tampered(file, f"The record {entry.name!a} does not have the length that it claims.")
+    return memoryview(text)

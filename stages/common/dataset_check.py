@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from mcwbuild.contract import dataset
+from mcwbuild.contract import dataset, fingerprints
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown, text_problems
@@ -75,8 +75,11 @@ def survey(data_yaml: Path, task: str, threads: int, progress: Callable[[int, in
     dataset is for, where it is another.
     """
     found, errors = dataset.examine(data_yaml)
-    match_task(found, task)
-    if not found.by_folder:
+    if found.texts:
+        errors = [*errors, Problem("these are images with texts, and no network of Ultralytics reads", str(data_yaml))]
+    else:
+        match_task(found, task)
+    if not found.by_folder and not found.texts:
         require_task(found, task)
     errors = [*errors, *_name_problems(found), *(folder_problems(found) if found.by_folder else ())]
     errors += keypoint_problems(found) if task == "pose" else ()
@@ -239,6 +242,6 @@ def _lonely_labels(found: Dataset) -> list[Path]:
 
 def _split(found: Dataset, name: str, looks: Sequence[_Look]) -> Split:
     objects = Counter(label for look in looks for label in look.classes)
-    digest = dataset.fingerprint(found.splits[name], found.root, {look.image: look.sha256 for look in looks})
+    digest = fingerprints.fingerprint(found.splits[name], found.root, {look.image: look.sha256 for look in looks})
     counted = tuple(objects[number] for number in range(len(found.names)))
     return Split(len(looks), sum(not look.classes for look in looks), counted, digest)

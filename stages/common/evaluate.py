@@ -10,6 +10,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from mcwbuild.contract import performance
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.performance import Check, main_metric_of
 from stages.common import images as pictures
@@ -95,7 +96,7 @@ def evaluate(
     timer, found, truth, problems, broken = Timer(), [], [], [], []
     warm = False
     for number, picture in enumerate(images):
-        image = _read(picture)
+        image = _read(picture, contract)
         if isinstance(image, Problem):
             problems.append(image)
             continue
@@ -115,9 +116,9 @@ def evaluate(
     if problems:
         raise data_error(problems)
     accuracy = (
-        {"status": "unmeasured", "reason": "The images have no labels."}
-        if labels is None
-        else task.measure(found, truth, contract["classes"]["names"], settings.confidence)
+        performance.unmeasured("The images have no labels.")
+        if labels is None and task.needs_labels
+        else task.measure(found, truth, contract.get("classes", {}).get("names", ()), settings.confidence)
     )
     measured = "status" not in accuracy
     kept = task.per_image(found, truth, len(contract["classes"]["names"])) if measured else None
@@ -204,16 +205,16 @@ def finite_check(found: Evaluation) -> Check:
 def prepared_images(images: Sequence[Picture], contract: Mapping[str, Any]) -> Iterator[NDArray[np.uint8]]:
     """Each image read and prepared, uint8 [H, W, C], one at a time. Raises InputError for one that cannot be read."""
     for picture in images:
-        image = _read(picture)
+        image = _read(picture, contract)
         if isinstance(image, Problem):
             raise data_error([image])
         yield pictures.prepare(image, contract)[0]
 
 
-def _read(picture: Picture) -> NDArray[np.uint8] | Problem:
+def _read(picture: Picture, contract: Mapping[str, Any]) -> NDArray[np.uint8] | Problem:
     if not isinstance(picture, Path):
         return picture
     try:
-        return pictures.read(picture)
+        return pictures.read(picture, contract["input"]["format"])
     except (OSError, ValueError) as error:
         return Problem(f"the image cannot be read: {error}", str(picture))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,7 +62,9 @@ def previous_side(metrics: Mapping[str, Any], absent: str, kept: Kept | None, mo
 def gates(asked: Question, before: Side, after: Side, outputs: Iterable[Mapping[str, Any]]) -> list[Gate]:
     """One gate for each metric that has a limit; `outputs` are the rows of the tensors' comparison."""
     return [
-        _cosine(asked, limit, outputs) if metric == COSINE else _gate(asked, metric, limit, promised, before, after)
+        _cosine(asked, limit, promised, outputs)
+        if metric == COSINE
+        else _gate(asked, metric, limit, promised, before, after)
         for metric, (limit, promised) in limits_of(asked.key, asked.main, asked.given).items()
     ]
 
@@ -84,13 +87,12 @@ def _gate(asked: Question, metric: str, limit: Limit, promised: Limit | None, be
     )
 
 
-def _cosine(asked: Question, limit: Limit, outputs: Iterable[Mapping[str, Any]]) -> Gate:
+def _cosine(asked: Question, limit: Limit, promised: Limit | None, outputs: Iterable[Mapping[str, Any]]) -> Gate:
     row = worst(outputs)
-    lowest = 1.0 if row is None else row["cosine"]
-    said = "" if row is None or lowest is not None else f"The output {row['name']} held NaN or infinity."
+    lowest = 1.0 if row is None else math.nan if row["cosine"] is None else row["cosine"]
     unkept = Chance(reason="A cosine is taken over all images together.")
     return performance.gate(
-        COSINE, asked.reference, 1.0, lowest, limit, variant=asked.variant, reason=said, chance=unkept
+        COSINE, asked.reference, 1.0, lowest, limit, variant=asked.variant, chance=unkept, promised=promised
     )
 
 

@@ -11,14 +11,26 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mcwbuild.contract import dataset
+from mcwbuild.contract import dataset, fingerprints, transcripts
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from stages.common.evaluate import Picture, prepared_images
 from stages.common.ground_truth import Labels, check_image, data_error
 from stages.common.labels import labels_of
+from stages.common.text_labels import read_texts
 
 COMPARED_IMAGES = 16  # for tensors side by side: the figures settle after a few
 _SPLITS = ("val", "test")
+_KINDS = {"classification": "folders", "ocr": "texts"}  # every other task's are label files
+_HOLDS = {
+    "folders": "folders of classes",
+    "texts": "lists of images with texts",
+    "labels": "a data.yaml with label files",
+}
+_WANTED = {
+    "folders": "the folder with train/<class>/ and val/<class>/",
+    "texts": "the folder with train.txt and val.txt, in each line an image, a tab and its text,",
+    "labels": "the data.yaml",
+}
 _SEED = 20240229
 _COARSE = 12  # cells along the longer side of a generated image: large smooth areas with edges, as photographs have
 
@@ -27,7 +39,8 @@ _COARSE = 12  # cells along the longer side of a generated image: large smooth a
 class ImageSet:
     """Images (never none), their labels where there are any, and how a performance record names them.
 
-    `record` is `test_configuration.dataset`, or None with its `reason`.
+    `record` is `test_configuration.dataset`, or None with its `reason`; of text recognition `texts` is what stands in
+    the images.
     """
 
     source: Literal["dataset", "list", "generated"]
@@ -35,6 +48,7 @@ class ImageSet:
     labels: tuple[Labels, ...] | None
     record: dict[str, Any] | None
     reason: str
+    texts: tuple[str, ...] = ()
 
     def prepared(self, contract: Mapping[str, Any], count: int = COMPARED_IMAGES) -> Iterator[NDArray[np.uint8]]:
         """At most `count` prepared images, uint8 [H, W, C], evenly spread over the set."""
@@ -68,7 +82,8 @@ def open_images(data: Path | None, listing: Path | None, contract: Mapping[str, 
 def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
     found = dataset.read(data)
     match_task(found, contract["model"]["task"])
-    match_names(found, contract["classes"]["names"])
+    if found.names or not found.texts:
+        match_names(found, contract["classes"]["names"])
     split = next((name for name in _SPLITS if name in found.splits), None)
     if split is None:
         raise InputError(
@@ -79,8 +94,12 @@ def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
             problems=[Problem("there is no val split", str(data))],
         )
     images = found.splits[split]
-    labels = labels_of(images, contract)
-    return ImageSet("dataset", images, labels, _record(data, split, images, found.root, labelled=True), "")
+    lines = found.texts.get(split, ())
+    labels = read_texts(lines, contract["classes"]["names"]) if lines else labels_of(images, contract)
+    record = _record(data, split, images, found.root, labelled=True)
+    if lines:
+        record["sha256"] = transcripts.fingerprint(lines, record["sha256"])
+    return ImageSet("dataset", images, labels, record, "", tuple(made.text for made in lines))
 
 
 def _listed(listing: Path) -> ImageSet:
@@ -97,16 +116,23 @@ def _record(file: Path, split: str | None, images: Sequence[Path], root: Path, *
         "split": split,
         "images": len(images),
         "labels": labelled,
-        "sha256": dataset.fingerprint(images, root),
+        "sha256": fingerprints.fingerprint(images, root),
     }
 
 
 def match_task(found: dataset.Dataset, task: str) -> None:
-    """Raise InputError where a classifier gets a data.yaml, or another network folders of classes."""
-    if found.by_folder == (task == "classification"):
+    """Raise InputError where the dataset is of another kind than the task's; a generic network has none."""
+    if task == "generic":
+        raise InputError(
+            "A generic network has no labels.",
+            f"{found.file} is a labelled dataset, and nothing says what they mean to it.",
+            "Give images with --dataset list.txt instead.",
+            kind="dataset",
+        )
+    kind = "folders" if found.by_folder else "texts" if found.texts else "labels"
+    if kind == _KINDS.get(task, "labels"):
         return
-    holds = "folders of classes" if found.by_folder else "a data.yaml with label files"
-    wanted = "the folder with train/<class>/ and val/<class>/" if task == "classification" else "the data.yaml"
+    holds, wanted = _HOLDS[kind], _WANTED[_KINDS.get(task, "labels")]
     message = f"the model's task is {task}, and this is {holds}"
     raise InputError(
         f"{found.file} is not a dataset for this model.",

@@ -5,6 +5,7 @@ The generated board script is made of this file too: Python 3.8, numpy and OpenC
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ _COLOURS = {
     "Grayscale": cv2.COLOR_BGR2GRAY,
     "RGBA": cv2.COLOR_BGR2RGBA,
 }
+_OPENCV = {"linear": cv2.INTER_LINEAR, "cubic": cv2.INTER_CUBIC, "area": cv2.INTER_AREA}
+_PILLOW = {"antialias": "bilinear", "antialias_cubic": "bicubic"}
 _SIDES = {"top_left": 0.0, "center": 0.5, "bottom_right": 1.0}  # share of the free space left of and above the image
 _HALF_DOWN = 0.1  # pixels; Ultralytics' LetterBox puts an odd pixel of padding to the right and below
 
@@ -56,9 +59,11 @@ def damage(data: bytes) -> str:
     return "" if data else "empty file"
 
 
-def read(path: Any) -> np.ndarray:
+def read(path: Any, form: str = "BGR") -> np.ndarray:
     """The image as uint8 [H, W, 3], blue-green-red, turned as its EXIF orientation says (as Ultralytics reads it).
 
+    16 bits become 8 by dropping the lower ones, palettes and CMYK become colours, and transparency is left out; only
+    where `form` is RGBA it is kept as a fourth channel, 255 where the file has none.
     Raises OSError where the file cannot be read, ValueError where it is not a whole image.
     """
     data = Path(path).read_bytes()
@@ -66,33 +71,53 @@ def read(path: Any) -> np.ndarray:
     image = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise ValueError(reason or "no image that OpenCV can read")
-    return image
+    return _with_transparency(image, data) if form == "RGBA" else image
+
+
+def _with_transparency(image: np.ndarray, data: bytes) -> np.ndarray:
+    """uint8 [H, W, 4]: the decoded image, blue-green-red, with the transparency that the file's bytes hold."""
+    whole = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
+        return cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
+    if whole.dtype == np.uint16:
+        whole = (whole // 256).astype(np.uint8)
+    if not np.array_equal(whole[:, :, :3], image):  # decoded with its transparency, an image is not turned
+        raise ValueError("its EXIF orientation turns the colours, and OpenCV leaves the transparency as it lies")
+    return whole
 
 
 def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
     """Where an image of `shape` [H, W] goes in the contract's input. Raises ValueError where the contract cannot be.
 
-    letterbox, resize_pad: as large as fits, ratio kept, padded (arithmetic of Ultralytics' `LetterBox`);
-    center_crop: as small as covers, ratio kept, the middle cut out; direct: stretched.
+    letterbox:   as large as fits, ratio kept, sides rounded to even, padded (arithmetic of Ultralytics' `LetterBox`).
+    resize_pad:  as high as the input, ratio kept, the width rounded up; what would be wider than the input is squeezed
+                 to its width, what is narrower is padded (arithmetic of PaddleOCR's `resize_norm_img` and of
+                 deep-text-recognition-benchmark's `AlignCollate`; both have the image at the left: top_left).
+    center_crop: as small as covers the input, or its shorter side `shorter_side` pixels, ratio kept, fractions cut off,
+                 the middle cut out (arithmetic of torchvision's `Resize` and `CenterCrop`).
+    direct:      stretched to the input.
     `padding.position` says where the image lies in the padded input.
     """
     height, width = contract["input"]["size"]
-    method = contract["preprocessing"]["resize"]["method"]
+    resize = contract["preprocessing"]["resize"]
+    method = resize["method"]
     rows, columns = shape
     if method == "direct":
         return Placement(width / columns, height / rows, 0, 0, width, height)
     if method == "center_crop":
-        # torchvision's Resize of the shorter side, which cuts fractions off, and its CenterCrop, which rounds to even.
-        wide, high = max(width, height * columns // rows), max(height, width * rows // columns)
-        left, top = round((wide - width) / 2), round((high - height) / 2)
-        return Placement(wide / columns, high / rows, -left, -top, wide, high)
+        return _cropped(shape, (height, width), resize.get("shorter_side"))
     if method not in ("letterbox", "resize_pad"):
         raise ValueError(f"preprocessing.resize.method is {method!r}")
     padding = contract["preprocessing"]["padding"]
     if not padding["enabled"]:
         raise ValueError(f"preprocessing.padding.enabled is false, but {method} pads")
-    scale = min(height / rows, width / columns)
-    wide, high = max(round(columns * scale), 1), max(round(rows * scale), 1)
+    if any(part != int(part) for part in padding["color"]):
+        raise ValueError(f"preprocessing.padding.color is {padding['color']}, and pixels are whole numbers")
+    if method == "resize_pad":
+        wide, high = min(math.ceil(height * (columns / rows)), width), height
+    else:
+        scale = min(height / rows, width / columns)
+        wide, high = max(round(columns * scale), 1), max(round(rows * scale), 1)
     share = _SIDES[padding["position"]]
     shift = _HALF_DOWN if share == 0.5 else 0.0
     left, top = round((width - wide) * share - shift), round((height - high) * share - shift)
@@ -100,12 +125,29 @@ def place(shape: tuple[int, int], contract: Mapping[str, Any]) -> Placement:
     return Placement(wide / columns, high / rows, left, top, wide, high)
 
 
+def _cropped(shape: tuple[int, int], size: tuple[int, int], shorter_side: int | None) -> Placement:
+    """`place` of a center_crop to `size` [H, W]."""
+    (rows, columns), (height, width) = shape, size
+    if shorter_side is None:
+        # The one side as the input's, the other with the ratio kept, or the other way round where that does not cover.
+        wide, high = max(width, height * columns // rows), max(height, width * rows // columns)
+    elif shorter_side < max(size):
+        raise ValueError(f"preprocessing.resize.shorter_side is {shorter_side}, which does not cover {list(size)}")
+    elif columns <= rows:
+        wide, high = shorter_side, shorter_side * rows // columns
+    else:
+        wide, high = shorter_side * columns // rows, shorter_side
+    left, top = round((wide - width) / 2), round((high - height) / 2)  # to even, as CenterCrop rounds
+    return Placement(wide / columns, high / rows, -left, -top, wide, high)
+
+
 def prepare(image: np.ndarray, contract: Mapping[str, Any]) -> tuple[np.ndarray, Placement]:
     """The network's input, still in bytes: uint8 [H, W, C] in the contract's colour format, and where the image lies.
 
-    `image` is uint8 [rows, columns, 3] in blue-green-red; `contract` is the block of critical values.
+    `image` is uint8 [rows, columns, 3] in blue-green-red, for RGBA [rows, columns, 4] with transparency too;
+    `contract` is the block of critical values.
     """
-    colours = _COLOURS[contract["input"]["format"]]
+    colours = _COLOURS[contract["input"]["format"]] if image.shape[2] == 3 else cv2.COLOR_BGRA2RGBA
     if colours is not None:
         image = cv2.cvtColor(image, colours)
     placement = place(image.shape[:2], contract)
@@ -124,11 +166,12 @@ def _scaled(image: np.ndarray, placement: Placement, size: tuple[int, int], resi
     """The image as large as `placement` says, and of it what lies in the input of `size` [H, W]."""
     top, left = max(-placement.top, 0), max(-placement.left, 0)
     high, wide = min(placement.height, size[0]), min(placement.width, size[1])
-    if resize.get("interpolation", "linear") == "antialias":
+    way = resize.get("interpolation", "linear")
+    if way in _PILLOW:
         planes = image.reshape(image.shape[0], image.shape[1], -1)
-        return antialiased(planes, (placement.height, placement.width), (top, left, high, wide))
+        return antialiased(planes, (placement.height, placement.width), (top, left, high, wide), _PILLOW[way])
     if (placement.height, placement.width) != image.shape[:2]:
-        image = cv2.resize(image, (placement.width, placement.height), interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(image, (placement.width, placement.height), interpolation=_OPENCV[way])
     return image[top : top + high, left : left + wide]
 
 

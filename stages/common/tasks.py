@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from mcwbuild.contract import performance
 from stages.common import metrics
 from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
+from stages.common.generic import UNMEASURED, finish_outputs
 from stages.common.ground_truth import Labels
 from stages.common.mask_metrics import encoded, match_masks, measure_masks, outlines
 from stages.common.per_image import PerImage, box_matches
@@ -18,15 +20,17 @@ from stages.common.pose_metrics import match_poses, measure_poses, skeletons, so
 from stages.common.poses import finish_poses
 from stages.common.ranking_metrics import keep_rankings, measure_rankings
 from stages.common.segmentation import finish_segments
+from stages.common.text_metrics import keep_texts, measure_texts, sound_text, text_of, uniform
+from stages.common.texts import finish_text
 from stages.common.turned import finish_turned
 from stages.common.turned_metrics import match_turned, measure_turned, sound_turned, turned_objects
 
 LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
 
 
-def _nothing(found: Sequence[Any], truth: Sequence[Any], num_classes: int) -> None:
-    """Of a task whose metric is no sum over images."""
-    del found, truth, num_classes
+def _nothing(*_: Any) -> Any:
+    """Of a task without a metric nothing is kept and nothing is judged."""
+    return None
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Task:
     truth: (labels, shape [H, W]) -> what the result is measured by.
     measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
     per_image: (results, truths, number of classes) -> what intervals are drawn from; None where nothing is kept.
+    needs_labels: false where it has no metric, and says so itself.
     """
 
     confidence: float
@@ -49,6 +54,7 @@ class Task:
     truth: Callable[[Labels, tuple[int, int]], Any]
     measure: Callable[..., dict[str, Any]]
     per_image: Callable[..., PerImage | None] = _nothing
+    needs_labels: bool = True
 
 
 def of(contract: Mapping[str, Any]) -> Task:
@@ -85,6 +91,10 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
     return int(labels.classes[0])
 
 
+def _unmeasured(*_: Any) -> dict[str, Any]:
+    return performance.unmeasured(UNMEASURED)
+
+
 TASKS: dict[str, Task] = {
     "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure, box_matches),
     "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks, match_masks),
@@ -93,4 +103,6 @@ TASKS: dict[str, Task] = {
         LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned, match_turned
     ),
     "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings, keep_rankings),
+    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, measure_texts, keep_texts),
+    "generic": Task(0.0, _low, finish_outputs, _nothing, _nothing, _unmeasured, needs_labels=False),
 }

@@ -7,12 +7,13 @@ from typing import Any
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint import Checkpoint
-from stages.families import yolo
-from stages.families.family import Family
+from stages.families import plain, yolo
+from stages.families.family import Decoding, Family
 
-__all__ = ["FAMILIES", "Family", "family_of", "recognise"]
+__all__ = ["FAMILIES", "Decoding", "Family", "family_of", "recognise"]
 
 FAMILIES: tuple[Family, ...] = yolo.FAMILIES
+DECODINGS: tuple[Decoding, ...] = (*FAMILIES, *plain.DECODINGS)
 
 
 def recognise(checkpoint: Checkpoint) -> Family:
@@ -28,13 +29,13 @@ def recognise(checkpoint: Checkpoint) -> Family:
     )
 
 
-def family_of(head: Mapping[str, Any]) -> Family:
+def family_of(head: Mapping[str, Any]) -> Decoding:
     """The family that decodes `head` (its `family` entry). Raises InputError where none does."""
     name = head.get("family")
-    for family in FAMILIES:
+    for family in DECODINGS:
         if name in family.heads:
             return family
-    known = ", ".join(sorted(known for family in FAMILIES for known in family.heads))
+    known = ", ".join(sorted(known for family in DECODINGS for known in family.heads))
     raise InputError(
         "The model's outputs cannot be decoded.",
         f"Its head is {ascii(name)[:80]}, and known are {known}.",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.common.segmentation import PROTOTYPE_STRIDE
+from stages.families.text.head import shape_of
 
 
 def output_shapes(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
@@ -47,11 +48,29 @@ def _yolo_anchors(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int
     return [[1, len(anchors) * channels, size[0] // stride, size[1] // stride] for stride, anchors in scales]
 
 
+def _text(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # the head knows its steps
+    return [shape_of(head)]
+
+
+def _scores(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size
+    return [[1, head["num_classes"]]]
+
+
+def _outputs(head: Mapping[str, Any], size: Sequence[int]) -> list[list[int]]:
+    del size  # what the network gave when its head was found
+    return [list(shape) for shape in head["shapes"]]
+
+
 _SHAPES = {
+    "ctc": _text,
     "yolo_anchors": _yolo_anchors,
     "yolo_dfl": _scales,
     "yolo_classes": _yolo_classes,
     "yolo_masks": _yolo_masks,
     "yolo_poses": _yolo_poses,
     "yolo_turned": _yolo_turned,
+    "scores": _scores,
+    "outputs": _outputs,
 }

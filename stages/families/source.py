@@ -1,8 +1,8 @@
-"""`training_source.yaml`: generated from the checkpoint, or given and checked against it."""
+"""`training_source.yaml`: generated from the model file, or given and checked against it."""
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +10,9 @@ from mcwbuild.contract import inherit, validate
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import Document
 from stages.common import images
-from stages.common.checkpoint import Checkpoint
-from stages.families.family import Family
+from stages.families.model import ModelFile, Wanted
+
+GUESSED = ("training", "guessed")  # where a source names the values that are guesses
 
 
 def read_source(path: Path, schema: str = "training_source") -> Document:
@@ -25,27 +26,21 @@ def read_source(path: Path, schema: str = "training_source") -> Document:
     return document
 
 
-def against_checkpoint(document: Document, checkpoint: Checkpoint, family: Family) -> dict[str, Any]:
-    """The given source, completed, with its checkpoint written down.
+def against_file(document: Document, model: ModelFile) -> dict[str, Any]:
+    """The given source, completed, with its model file written down.
 
-    Raises ContractBroken where a value that the checkpoint knows (class names and number, task, anchors, channels) is
+    Raises ContractBroken where a value that the file knows (class names and number, task, channels, size) is
     another one, InputError where the input size does not fit the network or the preprocessing cannot be done.
     """
     source = inherit.complete(document.value)
-    known = family.describe(checkpoint)
-    own = copy.deepcopy(source)
-    own["classes"] = known["classes"]
-    own["model"].pop("anchors", None)
-    own["model"].update({key: known["model"][key] for key in ("task", "anchors") if key in known["model"]})
-    own["input"]["channels"] = known["input"]["channels"]
-    inherit.compare(document, own, "training_source", "training", checkpoint.file)
-    family.describe(checkpoint, imgsz=source["input"]["size"])
+    own = model.confirm(source)
+    inherit.compare(document, own, "training_source", "training", model.file)
     possible(source, document)
     return {
         "schema": "training_source/1",
         "contract_sha256": inherit.contract_sha256(source),
         **{key: value for key, value in source.items() if key not in ("schema", "contract_sha256", "checkpoint")},
-        "checkpoint": known["checkpoint"],
+        "checkpoint": own["checkpoint"],
     }
 
 
@@ -61,7 +56,18 @@ def possible(source: dict[str, Any], document: Document) -> None:
         ) from error
 
 
-def generate(checkpoint: Checkpoint, family: Family, name: str | None, size: list[int] | None) -> dict[str, Any]:
-    """The source that the checkpoint itself tells, with its contract's hash. Raises InputError."""
-    source = family.describe(checkpoint, name, size)
+def generate(model: ModelFile, wanted: Wanted) -> dict[str, Any]:
+    """The source that the file itself tells; with its contract's hash, unless somebody has to complete it.
+
+    Raises InputError where the file does not tell it.
+    """
+    source = model.describe(wanted)
+    if guessed(source):
+        return source
     return {"schema": source["schema"], "contract_sha256": inherit.contract_sha256(source), **source}
+
+
+def guessed(source: Mapping[str, Any]) -> list[str]:
+    """The dotted names of the values that nobody has confirmed yet."""
+    found = inherit.value_at(source, GUESSED)
+    return [str(name) for name in found] if isinstance(found, list) else []

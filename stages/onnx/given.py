@@ -49,18 +49,7 @@ class Given:
 
 def read(path: Path) -> Given:
     """Read and check the file. Raises InputError: no ONNX, what RKNN does not take, a head that is not known."""
-    facts = read_onnx(path)
-    problems = list(_problems(path, facts))
-    if problems:
-        raise InputError(
-            f"{path.name} cannot be taken as it is.",
-            f"{problems[0].message[0].upper()}{problems[0].message[1:]}.",
-            "Export it again: yolo export format=onnx opset=17, without half, dynamic and int8.",
-            kind="onnx",
-            problems=problems,
-        )
-    data = path.read_bytes()
-    model = _checked(path, data)
+    facts, model, data = validated(path)
     _, channels, height, width = (int(length or 0) for length in facts.inputs[0].shape)
     return Given(
         path=path,
@@ -73,6 +62,22 @@ def read(path: Path) -> Given:
         channels=channels,
         head=_head(path, model, (1, channels, height, width)),
     )
+
+
+def validated(path: Path) -> tuple[OnnxFacts, Any, bytes]:
+    """What the file says about itself, its model checked in full, and its bytes. Raises InputError."""
+    facts = read_onnx(path)
+    problems = list(_problems(path, facts))
+    if problems:
+        raise InputError(
+            f"{path.name} cannot be taken as it is.",
+            f"{problems[0].message[0].upper()}{problems[0].message[1:]}.",
+            "Export it again: yolo export format=onnx opset=17, without half, dynamic and int8.",
+            kind="onnx",
+            problems=problems,
+        )
+    data = path.read_bytes()
+    return facts, _checked(path, data), data
 
 
 def _problems(path: Path, facts: OnnxFacts) -> Iterator[Problem]:

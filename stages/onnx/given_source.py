@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import inherit, validate
+from mcwbuild.contract import documents, inherit, validate
 from mcwbuild.contract.errors import ContractBroken, InputError
 from mcwbuild.contract.marks import Document
 from stages.families import family_of
 from stages.families.source import possible, read_source
 from stages.families.yolo.metadata import source_of_metadata
 from stages.onnx.given import Given
+from stages.onnx.whole import Whole
 
 _CARRIED = ("checkpoint", "training", "dataset", "architecture", "performance")
 
@@ -57,7 +58,7 @@ def from_document(document: Document, given: Given) -> dict[str, Any]:
     """
     source = inherit.complete(document.value)
     head = given.head.described
-    wanted = {
+    wanted: dict[tuple[str, ...], Any] = {
         ("model", "task"): family_of(head).task,
         ("classes", "num_classes"): head["num_classes"],
         ("input", "size"): list(given.size),
@@ -70,14 +71,39 @@ def from_document(document: Document, given: Given) -> dict[str, Any]:
     if anchors is not None:
         source["model"].setdefault("anchors", anchors)
     wanted["model", "anchors"] = anchors
+    return _compared(document, source, wanted, given.file)
+
+
+def task_of(path: Path | None) -> str | None:
+    """The task that the document at `path` names, as far as it can be read."""
+    found = None if path is None else documents.examine(path)[0]
+    task = None if found is None else inherit.value_at(found.value, ("model", "task"))
+    return task if isinstance(task, str) else None
+
+
+def of_whole(document: Document, whole: Whole) -> dict[str, Any]:
+    """As `from_document`, of a file that nothing is cut from: its input is all that its graph tells."""
+    wanted: dict[tuple[str, ...], Any] = {
+        ("input", "size"): list(whole.size),
+        ("input", "channels"): whole.channels,
+        ("input", "dtype"): "float32",
+        ("input", "layout"): "NCHW",
+    }
+    return _compared(document, inherit.complete(document.value), wanted, whole.file)
+
+
+def _compared(
+    document: Document, source: dict[str, Any], wanted: dict[tuple[str, ...], Any], file: str
+) -> dict[str, Any]:
+    """The source, where its values are those that are `wanted`."""
     problems = [
-        document.problem(path, f"{'.'.join(path)} is {written}, but the graph of {given.file} has {found}")
+        document.problem(path, f"{'.'.join(path)} is {written}, but the graph of {file} has {found}")
         for path, found in wanted.items()
         if (written := inherit.value_at(source, path)) != found
     ]
     if problems:
         raise ContractBroken(
-            f"{document.file} is not the contract of {given.file}.",
+            f"{document.file} is not the contract of {file}.",
             f"{problems[0].message[0].upper()}{problems[0].message[1:]}.",
             "Give the document that belongs to the model, or export the model again.",
             kind="contract",

@@ -14,9 +14,10 @@ from mcwbuild.contract.bench import Bench, Step
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
-from stages.common.checkpoint import Checkpoint
 from stages.common.contract_doctor import Diagnosis, Patient, examine
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
+from stages.families import family_of
+from stages.families.model import ModelFile
 from stages.onnx import given as given_files
 from stages.onnx import graph, own, reference
 from stages.onnx.given import Given
@@ -24,6 +25,7 @@ from stages.onnx.ort_runner import OrtRunner
 from stages.onnx.own import Outputs
 from stages.onnx.reference import Reference
 from stages.onnx.request import Request
+from stages.onnx.whole import Whole
 
 SIMPLIFIED_COSINE = 0.999999  # against the graph as exported: the same library, sums in another order at most
 NOT_WANTED = "--no-simplify was given"
@@ -73,6 +75,8 @@ def make(request: Request, bench: Bench) -> Made:
     torch.set_num_threads(bench.threads)
     if isinstance(request.origin, Given):
         raw = _cut(request, request.origin, bench)
+    elif isinstance(request.origin, Whole):
+        raw = _taken(request, request.origin, bench)
     else:
         raw = _exported(request, request.origin, bench)
     with bench.step("simplify" if request.simplify else "check", f"opset {request.opset}") as step:
@@ -86,7 +90,7 @@ def make(request: Request, bench: Bench) -> Made:
     with bench.step("compare", f"with {'PyTorch' if raw.baseline is None else 'the given graph'}") as step:
         rows, shapes = _against(request, raw.reference, runner, raw.head, step)
     baseline = raw.baseline() if raw.baseline is not None and request.images.labels is not None else None
-    found = _evaluated(request, runner, raw.head, partial(_decode, request, raw.head), "evaluate", bench)
+    found = _evaluated(request, runner, raw.head, partial(_decode, raw.head), "evaluate", bench)
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
@@ -108,16 +112,16 @@ def _examined(
     request: Request, runner: OrtRunner, head: dict[str, Any], found: Evaluation, bench: Bench
 ) -> Diagnosis | None:
     """What the doctor says of the contract of a given file; that of a checkpoint was examined in the pt phase."""
-    if not request.doctor or not isinstance(request.origin, Given) or request.images.labels is None:
+    if not request.doctor or request.given is None or request.images.labels is None:
         return None
-    patient = Patient(runner.under, partial(_decode, request, head), request.settings.of(head), found)
+    patient = Patient(runner.under, partial(_decode, head), request.settings.of(head), found)
     return examine(patient, request.images, request.contract, bench)
 
 
-def _exported(request: Request, checkpoint: Checkpoint, bench: Bench) -> Raw:
-    """The checkpoint's network, cut and exported."""
+def _exported(request: Request, model: ModelFile, bench: Bench) -> Raw:
+    """The file's network, cut and exported."""
     with bench.step("rebuild", request.source["model"]["type"]):
-        network, head = request.family.cut(request.family.build(checkpoint))
+        network, head = model.cut(model.build(), request.contract)
     with bench.step("export", f"opset {request.opset}"):
         channels = request.contract["input"]["channels"]
         data = graph.export(network, request.size, channels, head["outputs"], request.opset)
@@ -139,6 +143,19 @@ def _cut(request: Request, given: Given, bench: Bench) -> Raw:
     return Raw(data, head, reference.of_given(given, runner), baseline)
 
 
+def _taken(request: Request, whole: Whole, bench: Bench) -> Raw:
+    """The given graph with all of its outputs; it is its own baseline."""
+    runner = OrtRunner(whole.data, request.contract, whole.outputs, bench.threads)
+    with bench.step("outputs", whole.file) as step:
+        data, head = whole.renamed(), whole.head(runner, request.images, request.contract)
+        step.result = ", ".join(whole.outputs)
+
+    def baseline() -> Evaluation:
+        return _evaluated(request, runner, head, partial(_decode, head), "baseline", bench)
+
+    return Raw(data, head, reference.of_whole(runner, whole.outputs), baseline)
+
+
 def _evaluated(
     request: Request, runner: Runner, head: dict[str, Any], decode: Decode, name: str, bench: Bench
 ) -> Evaluation:
@@ -149,8 +166,8 @@ def _evaluated(
     return found
 
 
-def _decode(request: Request, head: dict[str, Any], outputs: Any, confidence: float) -> Any:
-    return request.family.decode(outputs, head, confidence)
+def _decode(head: dict[str, Any], outputs: Any, confidence: float) -> Any:
+    return family_of(head).decode(outputs, head, confidence)
 
 
 def _simplified(request: Request, exported: bytes, head: dict[str, Any]) -> tuple[bytes, str]:

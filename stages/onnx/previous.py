@@ -13,7 +13,6 @@ from mcwbuild.contract.phases import PT
 from stages.common import gates
 from stages.common.evaluation_file import order_of
 from stages.common.gates import Question, Side
-from stages.onnx.given import Given
 from stages.onnx.make import Made
 from stages.onnx.request import Request
 
@@ -69,7 +68,7 @@ def comparison(request: Request, made: Made) -> dict[str, Any]:
 
 def _reference(request: Request) -> str:
     """The file that this phase's figures stand beside: the checkpoint, or the ONNX file that was given."""
-    return request.origin.file if isinstance(request.origin, Given) else PT.artefacts[0]
+    return request.given.file if request.given else PT.artefacts[0]
 
 
 def _beside(previous: float, current: float) -> dict[str, float | None]:
@@ -85,7 +84,7 @@ def drop_gates(request: Request, made: Made) -> list[Gate]:
     else:
         order = order_of(request.images.images)
         before = gates.previous_side(metrics, reason, request.kept, request.origin.sha256, order)
-    name = GIVEN if isinstance(request.origin, Given) else PT.name
+    name = GIVEN if request.given else PT.name
     asked = Question("onnx", name, main_metric(request.contract["model"]["task"]), request.gates)
     after = Side(made.evaluation.metrics, made.evaluation.per_image)
     return gates.gates(asked, before, after, made.agreement)

@@ -14,7 +14,6 @@ from stages.common.device import versions
 from stages.common.evaluate import finite_check, test_configuration
 from stages.families.shapes import output_shapes
 from stages.onnx.cut import INPUT
-from stages.onnx.given import Given
 from stages.onnx.make import NOT_WANTED, Made
 from stages.onnx.previous import comparison, drop_gates
 from stages.onnx.request import Request
@@ -28,7 +27,7 @@ def input_shape(request: Request) -> list[int]:
 def source_document(request: Request, made: Made) -> dict[str, Any]:
     """`onnx_source.yaml`: the contract, carried on, and how the file was made."""
     installed = versions("torch", "onnx", "onnxslim", "onnxruntime")
-    tool, version = request.origin.producer if isinstance(request.origin, Given) else ("torch.onnx", installed["torch"])
+    tool, version = request.given.producer if request.given else ("torch.onnx", installed["torch"])
     simplified = {"done": not made.unsimplified, **({"reason": made.unsimplified} if made.unsimplified else {})}
     return {
         "schema": "onnx_source/1",
@@ -63,7 +62,7 @@ def source_document(request: Request, made: Made) -> dict[str, Any]:
 
 def _carried(request: Request) -> tuple[str, ...]:
     """What is known of the training: in the pt package where there is one, else it has to be kept here."""
-    return ("checkpoint", *(("training", "dataset", "architecture") if isinstance(request.origin, Given) else ()))
+    return ("checkpoint", *(("training", "dataset", "architecture") if request.given else ()))
 
 
 def checks(request: Request, made: Made) -> list[Check]:

@@ -43,13 +43,18 @@ def of_torch(network: torch.nn.Module, names: Sequence[str]) -> Reference:
         with torch.inference_mode():
             return [output.numpy() for output in network(torch.from_numpy(feed))]
 
-    return Reference(tuple(names), run, lambda outputs: outputs, _agreement)
+    return Reference(tuple(names), run, lambda outputs: outputs, partial(_agreement, "PyTorch"))
 
 
-def _agreement(rows: Sequence[Mapping[str, Any]], images: str) -> Check:
+def of_whole(runner: OrtRunner, names: Sequence[str]) -> Reference:
+    """The given graph in `runner`, output by output."""
+    return Reference(tuple(names), runner.run, lambda outputs: outputs, partial(_agreement, "the given graph"))
+
+
+def _agreement(reference: str, rows: Sequence[Mapping[str, Any]], images: str) -> Check:
     passed = all(agrees(row, MIN_COSINE) for row in rows)
     said = f"Over {images} {in_words(rows)}; a cosine of {MIN_COSINE} or an error of {NEGLIGIBLE_ERROR:g} is asked for."
-    return Check("agreement with PyTorch", "passed" if passed else "failed", said)
+    return Check(f"agreement with {reference}", "passed" if passed else "failed", said)
 
 
 def of_given(given: Given, runner: OrtRunner) -> Reference:

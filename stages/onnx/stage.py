@@ -14,16 +14,14 @@ from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
 from mcwbuild.contract.stage import Stage
 from stages.common import evaluation_file
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import open_images
 from stages.common.together import together
-from stages.families import Family, family_of
+from stages.families.opened import ModelFile, open_model
 from stages.families.opened import add_arguments as add_trust
-from stages.families.opened import open_checkpoint
-from stages.families.source import against_checkpoint, read_source
-from stages.onnx import given, given_source
+from stages.families.source import against_file, read_source
+from stages.onnx import given, given_source, whole
 from stages.onnx.given import OPSETS
 from stages.onnx.request import Request
 
@@ -36,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The phase's own flags."""
     origin = parser.add_mutually_exclusive_group(required=True)
     origin.add_argument("--pt", type=Path, help="the checkpoint, best.pt")
-    origin.add_argument("--onnx", type=Path, help="an ONNX file whose YOLO head is to be cut")
+    origin.add_argument("--onnx", type=Path, help="an ONNX file: a stock YOLO head is cut, others need --source")
     parser.add_argument("--source", type=Path, help="training_source.yaml of the pt phase; may be left out with --onnx")
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
@@ -56,15 +54,15 @@ def _of_checkpoint(args: argparse.Namespace) -> Request:
             "--source is not given." if args.source is None else "--name is given.",
             "Give --source training_source.yaml, and no --name.",
         )
-    (checkpoint, family), document, previous, kept = together(
-        lambda: open_checkpoint(args),
+    model, document, previous, kept = together(
+        lambda: open_model(args),
         lambda: read_source(args.source),
         lambda: _previous(args.previous),
         lambda: None if args.evaluation is None else evaluation_file.read(args.evaluation),
     )
-    source = against_checkpoint(document, checkpoint, family)
+    source = against_file(document, model)
     opset = OPSET if args.opset is None else args.opset
-    return replace(_request(args, checkpoint, family, source, opset, previous, f"Of {args.source.name}."), kept=kept)
+    return replace(_request(args, model, source, opset, previous, f"Of {args.source.name}."), kept=kept)
 
 
 def _of_onnx(args: argparse.Namespace) -> Request:
@@ -76,23 +74,25 @@ def _of_onnx(args: argparse.Namespace) -> Request:
             "The file has its own operator set, is its own reference, and has one name.",
             f"Leave {'one' if ' and ' in wrong[0] else 'it'} out.",
         )
+    task = given_source.task_of(args.source)
     found, document = together(
-        lambda: given.read(args.onnx),
+        lambda: whole.read(args.onnx) if whole.takes(args.onnx, task) else given.read(args.onnx),
         lambda: None if args.source is None else given_source.read_document(args.source),
     )
-    if document is None:
+    if isinstance(found, whole.Whole):
+        source, told_by = given_source.of_whole(document, found), f"Of {args.source.name}."
+    elif document is None:
         source = given_source.from_metadata(found, args.name or args.onnx.stem)
         told_by = f"Of the metadata in {found.file}; preprocessing as the trainer that writes them has it."
     else:
         found = given_source.with_anchors(found, document)
         source, told_by = given_source.from_document(document, found), f"Of {args.source.name}."
-    return _request(args, found, family_of(found.head.described), source, found.opset, None, told_by)
+    return _request(args, found, source, found.opset, None, told_by)
 
 
 def _request(
     args: argparse.Namespace,
-    origin: Checkpoint | given.Given,
-    family: Family,
+    origin: ModelFile | given.Given | whole.Whole,
     source: dict[str, Any],
     opset: int,
     previous: Document | None,
@@ -100,7 +100,7 @@ def _request(
 ) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    made = Request(origin, family, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    made = Request(origin, source, images, settings, opset, not args.no_simplify, previous, told_by)
     return replace(made, gates=tuple(args.gate or ()), doctor=args.contract_check == "auto")
 
 

@@ -17,8 +17,9 @@ from stages.common import contract_doctor, evaluation_file
 from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
 from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import ImageSet
-from stages.families import Family
+from stages.families import family_of
 from stages.families.shapes import output_shapes
+from stages.families.source import guessed
 from stages.pt.request import Request
 from stages.pt.torch_runner import TorchRunner
 
@@ -29,16 +30,16 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     Raises InputError where an image cannot be decoded, or the copied checkpoint is not the one that was read.
     """
     contract, settings = request.contract, request.settings
-    cut, head = request.family.cut(network)
+    cut, head = request.model.cut(network, contract)
     runner = TorchRunner(cut, contract, settings.threads)
     size = contract["input"]["size"]
     shapes = [list(output.shape) for output in runner.run(runner.feed(next(images.prepared(contract, 1))))]
-    decode = partial(_decode, request.family, head)
+    decode = partial(_decode, head)
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
         found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
         step.result = summary(found)
     if found.per_image is not None:
-        kept = Kept(request.checkpoint.sha256, order_of(images.images), found.per_image)
+        kept = Kept(request.model.sha256, order_of(images.images), found.per_image)
         evaluation_file.write(kept, bench.out / PT.evaluation, bench)
     checks = _checks(shapes, output_shapes(head, size), found)
     examined = _examined(request, cut, head, images, found, bench)
@@ -57,7 +58,7 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
         inference_performance=found.inference,
         model_info=_model_info(request, cut, head, shapes, bench),
         tuning_history=contract_doctor.history(examined) if examined else (),
-        issues=contract_doctor.issues(examined, PT.name, PT.source) if examined else (),
+        issues=[*_guesses(request), *(contract_doctor.issues(examined, PT.name, PT.source) if examined else ())],
         validation=performance.validation(
             [], checks, verdict="failed" if any(check.status == "failed" for check in checks) else "passed"
         ),
@@ -78,7 +79,7 @@ def _examined(
     threads = request.settings.threads
     patient = contract_doctor.Patient(
         runner=lambda contract: TorchRunner(cut, contract, threads),
-        decode=partial(_decode, request.family, head),
+        decode=partial(_decode, head),
         settings=request.settings.of(head),
         evaluation=found,
         stride=max(head["strides"]) if "strides" in head else None,  # without, the input's size is the network's own
@@ -90,30 +91,43 @@ def _model_info(
     request: Request, cut: torch.nn.Module, head: dict[str, Any], shapes: list[list[int]], bench: Bench
 ) -> dict[str, Any]:
     """`model_info` of the record: the copied checkpoint, and the cut network's tensors."""
-    checkpoint, of_input = request.checkpoint, request.contract["input"]
-    if disk.sha256_of(bench.out / PT.artefacts[0]) != checkpoint.sha256:
+    model, of_input = request.model, request.contract["input"]
+    if disk.sha256_of(bench.out / PT.artefacts[0]) != model.sha256:
         raise InputError(
-            f"{checkpoint.file} changed while it was read.", "Its copy is not what was measured.", "Start again."
+            f"{model.file} changed while it was read.", "Its copy is not what was measured.", "Start again."
         )
     named = zip(head["outputs"], shapes, strict=True)
     return {
         "file": PT.artefacts[0],
-        "sha256": checkpoint.sha256,
-        "size": checkpoint.size,
+        "sha256": model.sha256,
+        "size": model.size,
         "parameters": sum(part.numel() for part in cut.parameters()),
         "inputs": [{"name": "images", "dtype": "float32", "shape": [1, of_input["channels"], *of_input["size"]]}],
         "outputs": [{"name": name, "dtype": "float32", "shape": shape} for name, shape in named],
     }
 
 
-def _decode(family: Family, head: dict[str, Any], outputs: Any, confidence: float) -> Any:
-    return family.decode(outputs, head, confidence)
+def _guesses(request: Request) -> list[dict[str, str]]:
+    """Values of the contract that were guessed when it was begun, and that nobody has confirmed."""
+    return [
+        {
+            "phase": PT.name,
+            "what": f"{name} is a guess.",
+            "cause": "The network does not tell it, and it still stands in training.guessed of training_source.yaml.",
+            "remedy": "Compare it with the code that trained the network, and take its name out of training.guessed.",
+        }
+        for name in guessed(request.source)
+    ]
+
+
+def _decode(head: dict[str, Any], outputs: Any, confidence: float) -> Any:
+    return family_of(head).decode(outputs, head, confidence)
 
 
 def _checks(shapes: list[list[int]], wanted: list[list[int]], found: Evaluation) -> list[Check]:
     right = shapes == wanted
     return [
-        Check("model loads", "passed", "Rebuilt from the library's architecture and the checkpoint's weights."),
+        Check("model loads", "passed", "From the file's weights, by its own architecture."),
         Check(
             "output shapes",
             "passed" if right else "failed",

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mcwbuild.contract import inherit
-from stages.common.checkpoint import Checkpoint
 from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
-from stages.families import Family
+from stages.families.model import ModelFile
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,7 @@ class Request:
     `doctor`: whether the contract is to be examined.
     """
 
-    checkpoint: Checkpoint
-    family: Family
+    model: ModelFile
     source: dict[str, Any]
     images: ImageSet | None
     settings: Settings

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import disk, documents, inherit, training
+from mcwbuild.contract import dataset, disk, documents, inherit, training
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
@@ -15,9 +15,9 @@ from mcwbuild.contract.stage import Stage
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
+from stages.families.opened import Wanted, of_checkpoint, open_model, read_inertly
 from stages.families.opened import add_arguments as add_trust
-from stages.families.opened import open_checkpoint, read_inertly
-from stages.families.source import against_checkpoint, generate, read_source
+from stages.families.source import against_file, generate, read_source
 from stages.families.yolo.stock import own_stock, stock
 from stages.pt.request import Request
 from stages.pt.training import Trained, TrainRequest, require_offline, train
@@ -42,6 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", type=Path, help="training_source.yaml; made from the checkpoint if not given")
     parser.add_argument("--name", help="the model's name in a source that is made")
     parser.add_argument("--imgsz", type=size, help="input size H[,W] in a source that is made; default: as trained")
+    parser.add_argument("--task", help="what a network is for that does not tell it, in a source that is made")
+    parser.add_argument("--names", type=Path, help="its classes: a text file, one a line in the order of the outputs")
     add_trust(parser)
     parser.add_argument("--describe", action="store_true", help="write training_source.yaml only")
 
@@ -52,23 +54,34 @@ def require(args: argparse.Namespace) -> Request | TrainRequest:
         return _training(args)
     if args.pt is None:
         raise InputError("There is no model.", "Neither --pt nor --train is given.", "Give one of them.")
-    if args.source is not None and (args.name is not None or args.imgsz is not None):
+    if args.source is not None and (args.name, args.imgsz, args.task, args.names) != (None,) * 4:
         raise InputError(
-            "--name and --imgsz cannot be given with --source.",
-            f"{args.source.name} has both values.",
+            "--name, --imgsz, --task and --names cannot be given with --source.",
+            f"{args.source.name} has these values.",
             "Leave them out, or leave --source out.",
         )
-    (checkpoint, family), document = together(
-        lambda: open_checkpoint(args), lambda: None if args.source is None else read_source(args.source)
+    model, document, classes = together(
+        lambda: open_model(args),
+        lambda: None if args.source is None else read_source(args.source),
+        lambda: _classes(args),
     )
     if document is None:
-        source = generate(checkpoint, family, args.name, args.imgsz)
+        source = generate(model, Wanted(args.name, args.imgsz, args.task, classes, args.describe))
     else:
-        source = against_checkpoint(document, checkpoint, family)
+        source = against_file(document, model)
     contract = inherit.critical(source)
     found = None if args.describe else open_images(args.data, args.dataset, contract)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(checkpoint, family, source, found, settings, args.contract_check == "auto")
+    return Request(model, source, found, settings, args.contract_check == "auto")
+
+
+def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
+    """The class names for a source that is made, where the network does not tell them: of --names, else of --data."""
+    if args.names is not None:
+        lines = documents.read_text(args.names).removeprefix("\ufeff").splitlines()
+        space = " " if args.task == "ocr" else ""  # a character as good as any
+        return tuple(name for line in lines if (name := line.strip() or (space if line else "")))
+    return dataset.read(args.data).names if args.task is not None and args.data is not None else None
 
 
 def _training(args: argparse.Namespace) -> TrainRequest:
@@ -114,7 +127,7 @@ def work(request: Request | TrainRequest, bench: Bench) -> None:
     path = bench.out / PT.source
     documents.write_yaml(path, request.source)
     if request.images is not None:
-        shutil.copyfile(request.checkpoint.path, bench.out / PT.artefacts[0])
+        shutil.copyfile(request.model.path, bench.out / PT.artefacts[0])
         _measure(request, bench, ())
 
 
@@ -122,14 +135,14 @@ def _trained(request: TrainRequest, trained: Trained, bench: Bench) -> Request:
     """The trained checkpoint, read as anybody's is, with its source document; both are written into the package."""
     path = bench.out / PT.artefacts[0]
     disk.write_atomic(path, trained.best)
-    checkpoint, family = read_inertly(path)
+    model = of_checkpoint(*read_inertly(path))
     folder = request.data.absolute() if request.data.is_dir() else request.data.absolute().parent
-    source = generate(checkpoint, family, request.name or folder.name, None)
+    source = generate(model, Wanted(request.name or folder.name))
     source["training"] = {**source.get("training", {}), **trained.training}
     source["dataset"] = trained.dataset
     documents.write_yaml(bench.out / PT.source, source)
     images = open_images(request.data, None, inherit.critical(source))
-    return Request(checkpoint, family, source, images, request.settings)
+    return Request(model, source, images, request.settings)
 
 
 def _measure(request: Request, bench: Bench, warnings: tuple[str, ...]) -> None:
@@ -137,7 +150,7 @@ def _measure(request: Request, bench: Bench, warnings: tuple[str, ...]) -> None:
 
     assert request.images is not None
     with bench.step("rebuild", request.source["model"]["type"]) as step:
-        network = request.family.build(request.checkpoint)
+        network = request.model.build()
         step.result = f"{sum(part.numel() for part in network.parameters()) / 1e6:.2f} M parameters"
     record = measure(network, request, request.images, bench)
     record["issues"] += [

@@ -16,9 +16,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import cv2
-import numpy as np
-
 from stages.common.detection import suppression
 from stages.common.images import prepare, read
 from stages.rknn.npu import COMPATIBLE, DONE, INPUT, Stop, check_chip, check_model, infer, open_runtime
@@ -51,7 +48,7 @@ def choose_model(given: str | None, data: Mapping[str, Any], folder: Path) -> Pa
 def look(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Namespace, view: View) -> Result:
     """What the network finds in one image."""
     try:
-        image = read(path)
+        image = read(path, data["contract"]["input"]["format"])
     except (OSError, ValueError) as error:
         raise Stop(INPUT, f"{path} is no image that can be read ({error}). Leave it out.") from None
     start = time.perf_counter()
@@ -65,25 +62,20 @@ def look(runtime: Any, path: Path, data: Mapping[str, Any], args: argparse.Names
     found = view.finish(candidates, placement, shape, iou, args.max_detections)
     end = time.perf_counter()
     times = (ready - start) * 1e3, (inferred - ready) * 1e3, (end - inferred) * 1e3
-    names = data["contract"]["classes"]["names"]
+    names = data["contract"]["classes"]["names"] if "classes" in data["contract"] else data["head"]["outputs"]
     if args.out:
+        image = image[:, :, :3].copy()  # without transparency, which what is drawn has not
         view.draw(image, found, names)
-        store(image, Path(args.out) / path.name)
+        view.keep(image, found, names, Path(args.out) / path.name)
     return Result(path, view.entries(found, names), times)
-
-
-def store(image: np.ndarray, target: Path) -> None:
-    """Write the image that was drawn into."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(target), image):
-        raise Stop(INPUT, f"{target} cannot be written. Give --out another folder.")
 
 
 def as_lines(result: Result, view: View) -> str:
     """The result for people: one line a thing found."""
     lines = [f"{printable(str(result.image))}: {len(result.entries)} found"]
     for entry in result.entries:
-        lines.append(f"  {printable(entry['name']):<20} {entry['score']:.3f}  {view.text(entry)}".rstrip())
+        score = f"{entry['score']:.3f}  " if "score" in entry else ""
+        lines.append(f"  {printable(entry['name']):<20} {score}{view.text(entry)}".rstrip())
     return "\n".join(lines)
 
 
@@ -130,7 +122,7 @@ def parse(argv: Sequence[str] | None, data: Mapping[str, Any]) -> argparse.Names
     )
     parser.add_argument("--max-detections", type=int, default=post["max_detections"], help="default %(default)s")
     parser.add_argument("--core", default="auto", choices=("auto", "0", "1", "2", "0_1", "0_1_2"), help="NPU cores")
-    parser.add_argument("--out", help="folder for the images with what was found drawn in")
+    parser.add_argument("--out", help="folder for the images with what was found drawn in, or for the outputs")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     return parser.parse_args(argv)
 

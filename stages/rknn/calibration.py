@@ -55,7 +55,7 @@ def write(
     files: list[Path] = []
     for number, path in enumerate(images):
         try:
-            prepared = pictures.prepare(pictures.read(path), contract)[0]
+            prepared = pictures.prepare(pictures.read(path, contract["input"]["format"]), contract)[0]
         except (OSError, ValueError) as error:
             problems.append(Problem(f"the image cannot be read: {error}", str(path)))
             continue

@@ -18,7 +18,8 @@ class Job:
     """One build and its measurement.
 
     `mean` and `std` are in 0..255 units, one value a channel; `calibration` is the toolkit's dataset file,
-    None for FP16; `images` are measured, with labels if `labelled` (none: generated ones are taken);
+    None for FP16; `images` are measured, with labels if `labelled` (none: generated ones are taken), `texts` being
+    those of text recognition;
     `contract` is the critical block, `head` describes the outputs.
     """
 
@@ -40,6 +41,7 @@ class Job:
     iou: float
     max_detections: int
     threads: int
+    texts: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Store the job as JSON."""
@@ -49,7 +51,7 @@ class Job:
     def read(cls, path: Path) -> Job:
         """The job that `write` stored."""
         data: dict[str, Any] = json.loads(path.read_text("ascii"))
-        for name in ("mean", "std", "images"):
+        for name in ("mean", "std", "images", "texts"):
             data[name] = tuple(data[name])
         return cls(**data)
 

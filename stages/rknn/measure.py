@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import agreement, evaluate, image_set, tasks
+from stages.common.ground_truth import Labels
 from stages.common.labels import labels_of
+from stages.common.text_labels import text_labels
 from stages.families import family_of
 from stages.rknn.job import Job
 from stages.rknn.reference import OnnxRunner
@@ -46,7 +48,11 @@ def accuracy(
 ) -> evaluate.Evaluation:
     """The evaluator's verdict over the images. Raises InputError for images or labels that cannot be read."""
     decode = family_of(job.head).decode
-    labels = labels_of([Path(image) for image in job.images], job.contract) if job.labelled else None
+    labels: tuple[Labels, ...] | None = None
+    if job.texts:
+        labels = text_labels(job.texts, job.contract["classes"]["names"])
+    elif job.labelled:
+        labels = labels_of([Path(image) for image in job.images], job.contract)
     return evaluate.evaluate(
         runner,
         lambda outputs, confidence: decode(outputs, job.head, confidence),

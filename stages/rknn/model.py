@@ -12,7 +12,7 @@ from mcwbuild.contract import disk, inherit, validate
 from mcwbuild.contract.artefacts import OnnxFacts, read_onnx
 from mcwbuild.contract.documents import Document
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
-from stages.families import Family, family_of
+from stages.families import Decoding, family_of
 
 MAX_OPSET = 19  # RKNN-Toolkit2 refuses newer ones at load_onnx
 BLOCK, HEAD = "mcwbuild.contract", "mcwbuild.head"  # keys of the metadata that the onnx phase writes
@@ -33,7 +33,7 @@ class Model:
     contract_sha256: str
     verified: bool
     head: dict[str, Any]
-    family: Family
+    family: Decoding
     shapes: tuple[tuple[int, ...], ...]
 
     @property

@@ -100,6 +100,7 @@ def _job(variant: Variant, asked: Request, calibrated: Calibration | None, threa
         head=asked.model.head,
         images=tuple(str(image.absolute()) for image in asked.images.images if isinstance(image, Path)),
         labelled=asked.images.labels is not None,
+        texts=asked.images.texts,
         confidence=asked.confidence,
         iou=asked.iou,
         max_detections=asked.max_detections,

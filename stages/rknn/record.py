@@ -7,6 +7,7 @@ from typing import Any
 
 from mcwbuild import __version__
 from mcwbuild.contract import inherit, performance
+from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import Check, Gate
 from stages.common.evaluate import Settings, test_configuration
 from stages.rknn import outcome as outcomes
@@ -77,7 +78,7 @@ def _attempt(outcome: Outcome, request: Request, calibration: Calibration | None
         "optimization_level": request.optimization_level,
         "algorithm": request.algorithm if quantized else None,
         "calibration_images": len(calibration.images) if quantized and calibration else None,
-        metric: measured.metrics.get(metric),
+        **({} if metric == COSINE else {metric: measured.metrics.get(metric)}),
         "build_seconds": measured.seconds["build"],
         "peak_memory_mb": round(measured.peak_kb / 1024),
     }

@@ -75,6 +75,18 @@ PROGRAMS = {
         ("common/classification.py", "families/yolo/decode_classes.py", "rknn/show_classes.py"),
         'View("classes", decode_classes, finish_ranking, entries_of, class_text, write_classes)',
     ),
+    "ctc": Program(
+        ("common/texts.py", "families/text/decode.py", "rknn/show_text.py"),
+        'View("texts", decode_text, finish_text, text_entries, text_text, write_text)',
+    ),
+    "scores": Program(
+        ("common/classification.py", "families/plain/decode_scores.py", "rknn/show_classes.py"),
+        'View("classes", decode_scores, finish_ranking, entries_of, class_text, write_classes)',
+    ),
+    "outputs": Program(
+        ("common/generic.py", "families/plain/decode_outputs.py", "rknn/show_outputs.py"),
+        'View("outputs", decode_outputs, finish_outputs, output_entries, output_text, leave_alone, keep_outputs)',
+    ),
     "yolo_masks": Program(
         ("common/segmentation.py", _BOXES, "families/yolo/decode_masks.py", "rknn/show_masks.py"),
         'View("detections", decode_masks, finish_segments, mask_entries, box_text, draw_masks)',

@@ -6,12 +6,23 @@ Used here only as text, like `board.py`. Python 3.8, numpy and OpenCV only.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
+from stages.rknn.npu import INPUT, Stop
+
 GREEN = (0, 255, 0)  # blue, green, red
+
+
+def keep_image(image: np.ndarray, found: Any, names: Sequence[str], target: Path) -> None:
+    """Write the image that was drawn into."""
+    del found, names
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if not cv2.imwrite(str(target), image):
+        raise Stop(INPUT, f"{target} cannot be written. Give --out another folder.")
 
 
 class View(NamedTuple):
@@ -20,6 +31,7 @@ class View(NamedTuple):
     name: of the results in the JSON document. decode: (outputs, head, confidence) -> candidates. finish: (candidates,
     placement, shape, iou, max_detections) -> the result. entries: (result, class names) -> a mapping for each thing
     found. text: an entry's own words for people. draw: (image, result, class names), into the image.
+    keep: (image, result, class names, file), on the disk.
     """
 
     name: str
@@ -28,6 +40,7 @@ class View(NamedTuple):
     entries: Callable[..., Any]
     text: Callable[..., str]
     draw: Callable[..., None]
+    keep: Callable[..., None] = keep_image
 
 
 def printable(text: str) -> str:

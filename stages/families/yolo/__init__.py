@@ -35,7 +35,7 @@ def recognise(checkpoint: Checkpoint, task: str) -> bool:
 
 
 def _family(task: str, head: str, cut: Callable[..., Any], decode: Callable[..., Any]) -> Family:
-    return Family(TASKS[task], frozenset({head}), partial(recognise, task=task), describe, build, cut, decode)
+    return Family(TASKS[task], frozenset({head}), decode, partial(recognise, task=task), describe, build, cut)
 
 
 FAMILIES = (
@@ -47,10 +47,10 @@ FAMILIES = (
     Family(
         TASKS["detect"],
         frozenset({"yolo_anchors"}),
+        decode_anchors,
         anchors.recognise,
         anchors.describe,
         anchors_network.build,
         anchors.cut,
-        decode_anchors,
     ),
 )

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mcwbuild.contract import dataset
+from mcwbuild.contract import dataset, fingerprints
 from mcwbuild.contract.errors import InputError
 from stages.common.dataset_check import SHOWN, Survey, doubts, survey
 
@@ -54,7 +54,7 @@ def test_a_good_dataset_is_counted(data: Path) -> None:
     }
     assert found.warnings == {}
     read = dataset.read(data)
-    assert found.splits["val"].sha256 == dataset.fingerprint(read.splits["val"], read.root)
+    assert found.splits["val"].sha256 == fingerprints.fingerprint(read.splits["val"], read.root)
 
 
 def test_progress_tells_every_image(data: Path) -> None:
@@ -135,3 +135,12 @@ def test_labels_of_a_test_split_are_not_lonely(data: Path) -> None:
     (folder / "test.txt").write_text("".join(f"./images/train/t{n}.png\n" for n in range(2)))
     data.write_text("train: train.txt\nval: images/val\ntest: test.txt\nnames: [first, second]\n")
     assert look(data).warnings == {}
+
+
+def test_a_dataset_of_texts_is_none_to_train_on(tmp_path: Path) -> None:
+    for split in ("train", "val"):
+        cv2.imwrite(str(tmp_path / f"{split}.png"), np.zeros((20, 20, 3), np.uint8))
+        (tmp_path / f"{split}.txt").write_text(f"{split}.png\tword\n")
+    with pytest.raises(InputError) as caught:
+        survey(tmp_path, 1, lambda done, total: None)
+    assert any("images with texts" in str(problem) for problem in caught.value.problems)

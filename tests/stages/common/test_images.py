@@ -11,9 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcwbuild.contract import schemas
 from stages.common import images
 
 RANDOM = np.random.default_rng(7)
+RESIZE = schemas.schema("common")["$defs"]["preprocessing"]["properties"]["resize"]["properties"]
 
 
 def contract(size: list[int], **changes: Any) -> dict[str, Any]:
@@ -193,3 +195,52 @@ def test_the_exif_orientation_turns_the_image(tmp_path: Path) -> None:
     assert turned.shape == (60, 40, 3)
     assert turned[5, 20, 0] > 200
     assert turned[55, 20, 0] < 50
+
+
+@pytest.mark.parametrize("way", RESIZE["interpolation"]["enum"])
+@pytest.mark.parametrize("method", RESIZE["method"]["enum"])
+def test_every_interpolation_of_the_contract_fills_the_input(method: str, way: str) -> None:
+    asked = contract([24, 40], method=method)
+    asked["preprocessing"]["resize"]["interpolation"] = way
+    for rows, columns in ((31, 77), (5, 3), (24, 40)):
+        flat = np.full((rows, columns, 3), 50, np.uint8)
+        prepared, at = images.prepare(flat, asked)
+        assert prepared.shape == (24, 40, 3)
+        inside = prepared[max(at.top, 0) :, max(at.left, 0) :][: at.height, : at.width]
+        assert (inside == 50).all()
+
+
+def test_a_line_is_as_high_as_the_input_and_squeezed_where_it_would_be_wider() -> None:
+    asked = contract([32, 128], method="resize_pad", position="top_left")
+    for (rows, columns), width in (((16, 33), 66), ((48, 100), 67), ((20, 80), 128), ((10, 300), 128), ((64, 1), 1)):
+        at = images.place((rows, columns), asked)
+        assert (at.left, at.top, at.width, at.height) == (0, 0, width, 32)
+        assert at.scale_x == pytest.approx(width / columns)
+    asked["preprocessing"]["padding"]["position"] = "bottom_right"
+    assert images.place((16, 33), asked).left == 62
+
+
+def test_the_shorter_side_has_to_cover_the_crop() -> None:
+    asked = contract([224, 224], method="center_crop")
+    asked["preprocessing"]["resize"]["shorter_side"] = 256
+    at = images.place((300, 401), asked)
+    assert (at.width, at.height, at.left, at.top) == (342, 256, -59, -16)
+    asked["preprocessing"]["resize"]["shorter_side"] = 200
+    with pytest.raises(ValueError, match="shorter_side is 200, which does not cover"):
+        images.place((300, 401), asked)
+
+
+def test_a_padding_colour_that_no_pixel_can_have_is_refused() -> None:
+    with pytest.raises(ValueError, match="pixels are whole numbers"):
+        images.place((8, 8), contract([32, 32], color=[127.5] * 3))
+
+
+def test_transparency_is_the_fourth_channel_and_255_where_there_is_none(tmp_path: Path) -> None:
+    values = RANDOM.integers(0, 256, (20, 30, 4), np.uint8)
+    for name, image in (("clear.png", values), ("opaque.png", values[:, :, :3])):
+        cv2.imwrite(str(tmp_path / name), image)
+        read = images.read(tmp_path / name, "RGBA")
+        prepared, _ = images.prepare(read, contract([20, 30], method="direct", format="RGBA"))
+        assert np.array_equal(prepared[:, :, :3], values[:, :, 2::-1])
+        assert np.array_equal(prepared[:, :, 3], values[:, :, 3] if name == "clear.png" else np.full((20, 30), 255))
+        assert images.read(tmp_path / name).shape == (20, 30, 3)

@@ -15,6 +15,7 @@ from mcwbuild.contract.errors import ContractBroken, InputError
 from mcwbuild.contract.marks import Document
 from stages.common.checkpoint import read
 from stages.families import recognise, source
+from stages.families.opened import of_checkpoint
 from stages.families.shapes import output_shapes
 from stages.families.yolo.network import quiet_ultralytics
 
@@ -80,7 +81,7 @@ def test_other_anchors_than_the_checkpoint_has_break_the_contract(tmp_path: Path
     checkpoint = read(saved(tmp_path / "best.pt", model))
     family = recognise(checkpoint)
     own = family.describe(checkpoint)
-    assert source.against_checkpoint(Document("s.yaml", own, {}), checkpoint, family)["contract_sha256"]
+    assert source.against_file(Document("s.yaml", own, {}), of_checkpoint(checkpoint, family))["contract_sha256"]
     changed = deepcopy(own)
     changed["model"]["anchors"][1][0] = [31.0, 61.0]
     without = deepcopy(own)
@@ -88,7 +89,7 @@ def test_other_anchors_than_the_checkpoint_has_break_the_contract(tmp_path: Path
     assert len({inherit.contract_sha256(one) for one in (own, changed, without)}) == 3
     for wrong in (changed, without):
         with pytest.raises(ContractBroken, match=r"model\.anchors"):
-            source.against_checkpoint(Document("s.yaml", wrong, {}), checkpoint, family)
+            source.against_file(Document("s.yaml", wrong, {}), of_checkpoint(checkpoint, family))
 
 
 def row(index: int, kind: str, args: list[Any]) -> Callable[[DetectionModel], None]:

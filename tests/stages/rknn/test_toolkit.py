@@ -55,7 +55,17 @@ def run(asked: Job, folder: Path, events: list[Event] | None = None) -> build.Bu
     return build.run(asked, build.Child(folder / "job", asked.threads), emit)
 
 
-@pytest.mark.parametrize(("variant", "colours"), [("fp16", "RGB"), ("int8", "BGR"), ("int8", "Grayscale")])
+@pytest.mark.parametrize(
+    ("variant", "colours"),
+    [
+        ("fp16", "RGB"),
+        ("int8", "BGR"),
+        ("int8", "Grayscale"),
+        ("fp16", "Grayscale"),
+        ("int8", "RGBA"),
+        ("fp16", "RGBA"),
+    ],
+)
 def test_a_build_is_measured_in_its_own_process_and_reads_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variant: Variant, colours: str
 ) -> None:
@@ -68,7 +78,7 @@ def test_a_build_is_measured_in_its_own_process_and_reads_back(
     built = run(job(tmp_path, model, variant, colours=colours), tmp_path, events)
     facts = artefacts.read_rknn(built.file)
     assert facts.target == ("rk3588",)
-    assert facts.mean == (10.0, 11.0, 12.0)[:channels]
+    assert facts.mean == (10.0, 11.0, 12.0, 13.0)[:channels]
     assert facts.std == (100.0,) * channels
     assert facts.rgb2bgr is False
     assert facts.quantized is (variant == "int8")

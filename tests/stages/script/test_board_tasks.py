@@ -20,6 +20,10 @@ from tests.support.board import NAMES, Board, contract
 DENSE = {"strides": [8, 16], "reg_max": 16, "num_classes": 3, "score_activation": "sigmoid"}
 HEADS: dict[str, dict[str, Any]] = {
     "classification": {"family": "yolo_classes", "num_classes": 3, "outputs": ["logits"]},
+    "ocr": {
+        **{"family": "ctc", "num_classes": 3, "layout": "T1C", "steps": 12, "blank": "last", "activation": "softmax"},
+        "outputs": ["scores"],
+    },
     "segmentation": {**DENSE, "family": "yolo_masks", "prototypes": 8},
     "pose": {**DENSE, "family": "yolo_poses", "keypoints": [5, 3], "keypoint_unit": 2},
     "oriented_detection": {**DENSE, "family": "yolo_turned", "angle": "sigmoid"},
@@ -32,7 +36,10 @@ def outputs(head: dict[str, Any], seed: int) -> list[np.ndarray]:
     made = []
     for shape in output_shapes(head, [64, 96]):
         values = random.normal(0, 2, shape)
-        likely = shape[1] in (1, 3, 5) and head["family"] != "yolo_classes"  # scores, angles, visibilities: 0..1
+        likely = shape[1] in (1, 3, 5) and head["family"] not in (
+            "yolo_classes",
+            "ctc",
+        )  # scores, angles, visibilities: 0..1
         made.append((random.random(shape) ** 4 if likely else values).astype(np.float32))
     return made
 
@@ -64,6 +71,13 @@ def test_results_are_the_evaluator_s_own_to_the_last_bit(tmp_path: Path, task: s
     prepared, placement = images.prepare(image, made)
     assert np.array_equal(np.load(tmp_path / "seen.npy"), prepared[None])
     candidates = family_of(head).decode(outputs(head, 3), head, 0.05)
+    if task == "ocr":
+        classes, scores = candidates
+        (entry,) = said["texts"]
+        assert entry["name"] == "".join(NAMES[kind] for kind in classes)
+        assert entry["characters"] == scores.tolist()
+        assert entry["score"] == pytest.approx(float(scores.mean()))
+        return
     found = TASKS[task].finish(candidates, placement, image.shape[:2], suppression(head, 0.5), 300)
     entries = said["classes" if task == "classification" else "detections"]
     assert len(entries) == len(found.scores) >= (1 if task == "classification" else 5)

@@ -57,6 +57,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
             "names": names,
             "num_classes": len(names),
             "keypoints": [draw(st.integers(1, 100)), draw(st.sampled_from((2, 3)))],
+            "blank": draw(st.sampled_from(("first", "last"))),
         },
         "input": {
             "size": draw(st.lists(st.integers(1, 4096), min_size=2, max_size=2)),
@@ -69,6 +70,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
             "resize": {
                 "method": draw(st.sampled_from(("letterbox", "direct"))),
                 "interpolation": draw(st.sampled_from(("linear", "antialias"))),
+                "shorter_side": draw(st.integers(1, 4096)),
             },
             "padding": {
                 "enabled": draw(st.booleans()),

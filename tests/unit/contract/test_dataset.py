@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcwbuild.contract import dataset
+from mcwbuild.contract import dataset, fingerprints
 from mcwbuild.contract.errors import InputError
 
 YAML = "path: .\ntrain: images/train\nval: images/val\nnames: {0: cat, 1: dog}\n"
@@ -182,18 +182,25 @@ def test_an_empty_or_missing_list_is_refused(root: Path) -> None:
 def test_a_fingerprint_follows_names_contents_and_labels_only(root: Path, tmp_path: Path) -> None:
     found = read(root, YAML)
     images = found.splits["train"]
-    first = dataset.fingerprint(images, root)
-    assert dataset.fingerprint(tuple(reversed(images)), root) == first
+    first = fingerprints.fingerprint(images, root)
+    assert fingerprints.fingerprint(tuple(reversed(images)), root) == first
     moved = tmp_path / "moved"
     shutil.copytree(root, moved, ignore=shutil.ignore_patterns("moved"))
-    assert dataset.fingerprint([moved / path.relative_to(root) for path in images], moved) == first
-    seen = {first, dataset.fingerprint(images[1:], root)}
+    assert fingerprints.fingerprint([moved / path.relative_to(root) for path in images], moved) == first
+    seen = {first, fingerprints.fingerprint(images[1:], root)}
     dataset.label_of(images[0]).write_text("1 0.5 0.5 0.1 0.1\n")
-    seen.add(dataset.fingerprint(images, root))
+    seen.add(fingerprints.fingerprint(images, root))
     dataset.label_of(images[0]).unlink()
-    seen.add(dataset.fingerprint(images, root))
+    seen.add(fingerprints.fingerprint(images, root))
     images[0].write_bytes(b"other")
-    seen.add(dataset.fingerprint(images, root))
+    seen.add(fingerprints.fingerprint(images, root))
     renamed = images[0].rename(images[0].with_name("z.JPG"))
-    seen.add(dataset.fingerprint([renamed, *images[1:]], root))
+    seen.add(fingerprints.fingerprint([renamed, *images[1:]], root))
     assert len(seen) == 6
+
+
+def test_a_list_larger_than_a_document_is_read_whole(root: Path) -> None:
+    line = "images/train/" + "./" * 40 + "a.JPG"
+    (root / "list.txt").write_text(f"{line}\n" * 12_000)
+    assert (root / "list.txt").stat().st_size > 1_100_000
+    assert len(dataset.read_list(root / "list.txt")) == 12_000
