@@ -19,6 +19,7 @@ from typing import Any
 import onnx
 import onnxslim
 import torch
+from ultralytics.nn import tasks
 from ultralytics.nn.tasks import DetectionModel
 from ultralytics.utils.tal import dist2bbox, make_anchors
 
@@ -32,6 +33,38 @@ SMALL = {  # a network of two scales that exports in a fraction of a second, wit
     ],
     "head": [[[2, 3], 1, "Detect", ["nc"]]],
 }
+
+
+HEADS: dict[str, tuple[str, list[Any]]] = {  # by task: the library's class of networks, and the arguments of its head
+    "Detect": ("DetectionModel", ["nc"]),
+    "Segment": ("SegmentationModel", ["nc", 8, 16]),
+    "Pose": ("PoseModel", ["nc", "kpt_shape"]),
+    "OBB": ("OBBModel", ["nc", 1]),
+    "Classify": ("ClassificationModel", ["nc"]),
+}
+
+
+def small(head: str, classes: int, best: bool = False, **more: Any) -> torch.nn.Module:
+    """The network of `SMALL` with the library's own `head`, in export mode; of `Pose26` and its like with two heads.
+
+    `best`: the one-to-one head is taken, as `yolo export nms=False` does. Scores spread over 0..1.
+    """
+    torch.manual_seed(0)
+    kind, arguments = HEADS[head.removesuffix("26")]
+    features: Any = [2, 3] if kind != "ClassificationModel" else 3
+    newer = {"end2end": True, "reg_max": 1} if head.endswith("26") or best else {}
+    whole = {**SMALL, "kpt_shape": [5, 3], **newer, **more, "nc": classes, "head": [[features, 1, head, arguments]]}
+    model = getattr(tasks, kind)(whole, ch=3, nc=classes, verbose=False).train()
+    with torch.no_grad():
+        model(torch.rand(4, 3, 64, 64))
+    last = model.eval().requires_grad_(False).model[-1]
+    last.export, last.format = True, "onnx"
+    if kind != "ClassificationModel":
+        last.end2end = best
+        for scores in last.one2one["cls_head"] if best else last.one2many["cls_head"]:
+            torch.nn.init.normal_(scores[-1].weight, std=0.3)
+            torch.nn.init.normal_(scores[-1].bias, std=2.0)
+    return model
 
 
 def network(architecture: str | dict[str, Any], classes: int, *, joined: bool = False) -> torch.nn.Module:

@@ -7,6 +7,7 @@ names of the weights, and the arithmetic of the head:
     xy = (2 sigmoid - 0.5 + cell) * stride        wh = (2 sigmoid)^2 * anchor
 
 Importing this defines the modules `models.common` and `models.yolo`, as a start in that repository's folder does.
+In the onnx environment it is a program too: python -m tests.support.yolov5 best.pt model.onnx v7|rockchip|...
 """
 
 from __future__ import annotations
@@ -233,9 +234,27 @@ def network(names: tuple[str, ...], width: float = 0.125, *, focus: bool = False
     return model.eval().requires_grad_(False)
 
 
+def export(checkpoint: Path, target: Path, form: str) -> None:
+    """An ONNX file of a saved network, its head in `form`, with the metadata that `export.py` writes."""
+    import onnx
+
+    whole = torch.load(checkpoint, map_location="cpu", weights_only=False)
+    model, size = whole["model"].float().eval(), whole["opt"]["imgsz"]
+    model.model[-1].form = form
+    torch.onnx.export(model, (torch.zeros(1, 3, size, size),), target, input_names=["images"], dynamo=False)
+    made = onnx.load(target)
+    for key, value in (("stride", "32"), ("names", str(list(model.names.values())))):
+        made.metadata_props.add(key=key, value=value)
+    onnx.save(made, target)
+
+
 def saved(path: Path, model: DetectionModel, size: int = 64, **more: Any) -> Path:
     """The file that the repository's `strip_optimizer` leaves of a training."""
     whole = {"epoch": -1, "best_fitness": 0.5, "model": deepcopy(model).half(), "ema": None, "updates": None}
     options = {"imgsz": size, "epochs": 3, "data": "data.yaml", "batch_size": 16, "optimizer": "SGD"}
     torch.save({**whole, "optimizer": None, "opt": options, "git": {}, "date": "2026-11-23T10:00:00", **more}, path)
     return path
+
+
+if __name__ == "__main__":
+    export(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

@@ -130,7 +130,7 @@ def _assembled(
                 part, width = _KINDS[layer.kind](layer, inputs, multiples)
             except (KeyError, TypeError, ValueError, IndexError, ArithmeticError, RuntimeError):
                 words = f"{layer.kind} {list(layer.arguments)}"
-                raise custom(checkpoint, f"Its layer {index} is {ascii(words)[:100]}.") from None
+                raise custom(checkpoint, f"Its layer {index} is {ascii(words)[1:-1][:100]}.") from None
         part.i, part.f = index, list(layer.sources) if layer.listed else layer.sources[0]
         made.append(part)
         widths.append(width)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stages.families import FAMILIES
 from stages.families.yolo.architectures import ARCHITECTURES, SUFFIXES, TASKS
 
 README = Path(__file__).parents[3] / "README.md"
@@ -18,7 +19,9 @@ def table() -> list[str]:
         made.append(
             f"| {kind} | {' | '.join('yes' if any(task in each for each in able) else '-' for task in SUFFIXES)} |"
         )
-    return made
+    (original,) = [family for family in FAMILIES if "yolo_anchors" in family.heads]
+    able_to = ("yes" if TASKS[task] == original.task else "-" for task in SUFFIXES)
+    return [*made, f"| YOLOv5 of its own repository | {' | '.join(able_to)} |"]
 
 
 def test_readme_says_which_architecture_does_which_task() -> None:

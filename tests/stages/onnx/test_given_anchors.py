@@ -47,7 +47,7 @@ def document(folder: Path, **model: Any) -> Any:
     path = folder / "training_source.yaml"
     whole = {
         "model": {"name": "toy", "type": "YOLOv5", "task": "object_detection", **model},
-        "classes": {"names": list(NAMES)},
+        "classes": {"names": list(NAMES), "num_classes": len(NAMES)},
         "input": {"size": list(SIZE), "format": "RGB"},
         "preprocessing": LETTERBOXED,
     }
