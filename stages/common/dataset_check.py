@@ -94,7 +94,8 @@ def survey(data_yaml: Path, task: str, threads: int, progress: Callable[[int, in
     if errors:
         raise _report(data_yaml, errors, warnings)
     splits = {name: _split(found, name, looks[name]) for name in SPLITS}
-    return Survey(found, splits, warnings)
+    of_task = found if task == "pose" else replace(found, keypoints={})  # else nobody has looked at them
+    return Survey(of_task, splits, warnings)
 
 
 def _hint(found: Dataset, split: str) -> str:

@@ -72,7 +72,9 @@ def we_say(task: str, out: Path) -> dict[str, Any]:
     """`accuracy_metrics` of the phase."""
     words = ["--pt", MODELS / f"{task}.pt", "--data", drawn(task), "--out", out, "--iou", IOU, "--threads", 1]
     words += ["--max-detections", LIMIT]
-    STAGE.work(STAGE.require(parser(STAGE).parse_args([str(word) for word in words])), Bench(out, out, 1, print))
+    STAGE.work(
+        STAGE.require(parser(STAGE).parse_args([str(word) for word in words])), Bench(out, out, 1, lambda event: None)
+    )
     record = documents.read_json(out / "performance_pt.json").value
     figures: dict[str, Any] = record["accuracy_metrics"]
     return figures
