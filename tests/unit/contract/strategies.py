@@ -47,7 +47,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
         return draw(st.lists(values, min_size=channels, max_size=channels))
 
     return {
-        "model": {"name": "m", "type": "YOLO11", "task": draw(st.sampled_from(("object_detection", "pose")))},
+        "model": {"name": "m", "type": "YOLO11", "task": "ocr"},
         "classes": {
             "names": names,
             "num_classes": len(names),
@@ -63,7 +63,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
         },
         "preprocessing": {
             "resize": {
-                "method": draw(st.sampled_from(("letterbox", "direct"))),
+                "method": "center_crop",
                 "interpolation": draw(st.sampled_from(("linear", "antialias"))),
                 "shorter_side": draw(st.integers(1, 4096)),
             },
