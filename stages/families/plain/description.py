@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,17 @@ DEFAULT_SIDE = 224  # pixels; what classifiers of ImageNet take
 # ImageNet's mean and std in units of 0 to 255, as torchvision's own networks were trained.
 _MEAN, _STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
 _RESIZES = {"classification": {"method": "center_crop", "interpolation": "antialias"}, "generic": {"method": "direct"}}
-_COMMAND = "mcwbuild init --pt {file} --task classification|generic --imgsz {size}"
+_COMMAND = "mcwbuild init --pt {file} --task {task} --imgsz {size}"
 
 
 def without_source(file: str, kind: str, shape: Sequence[int | None] | None) -> InputError:
     """The error for a network that came without its contract, with the command that begins one."""
+    command = partial(_COMMAND.format, file=file, size=_size_text(shape))
     return InputError(
         f"{file} does not tell what it was trained with.",
         f"It is a {kind} network: its task, classes and preprocessing stand nowhere in it.",
-        f"Begin its training_source.yaml with: {_COMMAND.format(file=file, size=_size_text(shape))} ; complete it, and "
-        "give it with --source.",
+        f"Begin its training_source.yaml with `{command(task='classification')} --names classes.txt`, or with "
+        f"`{command(task='generic')}` for any other network; complete it, and give it with --source.",
         kind="source",
     )
 
@@ -99,5 +101,5 @@ def _name(path: Path) -> str:
 
 def _size_text(shape: Sequence[int | None] | None) -> str:
     if shape is None or len(shape) != 4 or not shape[2] or not shape[3]:
-        return "H,W"
+        return str(DEFAULT_SIDE)
     return f"{shape[2]},{shape[3]}"

@@ -8,6 +8,7 @@ into a tensor that they are given (`out`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -78,7 +79,7 @@ MAX_CALLS = 50_000  # operators in one image; the largest networks have some tho
 def unknown(file: str, name: str) -> McwbuildError:
     """The error for an operator that is not called: one that does harm is Refused, another one is not supported."""
     shown = ascii(name)[1:-1][:80]
-    if name.rpartition(".")[2] in _HARMFUL:
+    if _HARMFUL & set(re.split(r"::|\.", name)):
         return Refused(
             f"{file} would call the operator {shown} when it is used.",
             "It reaches beyond the network's own tensors: files, or memory.",
