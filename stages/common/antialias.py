@@ -18,7 +18,8 @@ _BITS = 22  # of a weight's fraction: 32, less 8 for the pixel and 2 for the sum
 
 
 def _triangle(distance: np.ndarray) -> np.ndarray:
-    return np.maximum(1.0 - np.abs(distance), 0.0)
+    weights: np.ndarray = np.maximum(1.0 - np.abs(distance), 0.0)
+    return weights
 
 
 def _cubic(distance: np.ndarray) -> np.ndarray:

@@ -80,7 +80,7 @@ def _with_transparency(image: np.ndarray, data: bytes) -> np.ndarray:
     if whole is None or whole.ndim != 3 or whole.shape[2] != 4:
         return cv2.cvtColor(image, cv2.COLOR_BGR2BGRA)
     if whole.dtype == np.uint16:
-        whole = (whole >> 8).astype(np.uint8)
+        whole = (whole // 256).astype(np.uint8)
     if not np.array_equal(whole[:, :, :3], image):  # decoded with its transparency, an image is not turned
         raise ValueError("its EXIF orientation turns the colours, and OpenCV leaves the transparency as it lies")
     return whole

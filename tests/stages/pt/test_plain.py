@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
-from mcwbuild.contract import documents, validate
-from mcwbuild.contract.bench import Bench
-from mcwbuild.contract.errors import ContractBroken, InputError
-from mcwbuild.contract.stage import parser
+from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint_file import contents
 from stages.families import plain
 from stages.families.family import Candidates
 from stages.families.model import ModelFile
 from stages.families.plain.decode_scores import decode_scores
-from stages.pt.stage import STAGE
 from tests.support.archives import MODELS, changed
 
 ROOT = Path(__file__).parents[3]
@@ -112,10 +105,11 @@ NETWORKS: dict[str, Callable[[], torch.nn.Module]] = {
 def saved(name: str, form: str, folder: Path) -> Path:
     """The network, trained a little by nobody: its statistics are not those that it began with."""
     torch.manual_seed(3)
+    torch.backends.mha.set_fastpath_enabled(False)  # one fused operator for a whole layer, which cannot be exported
     network = NETWORKS[name]()
     image = torch.rand(1, 3, 24, 32)
     network.train()(image)
-    network = network.eval().requires_grad_(False)
+    network = network.eval()
     path = folder / f"{name}.{form}"
     if form == "exported":
         torch.export.save(torch.export.export(network, (image,)), path.with_suffix(".pt2"))
@@ -140,11 +134,15 @@ def opened(path: Path) -> ModelFile:
     return plain.open_inertly(contents(path))
 
 
-@pytest.mark.parametrize("form", ["traced", "scripted", "frozen", "exported"])
-@pytest.mark.parametrize("name", NETWORKS)
+# A scripted transformer asks for autocast and nested tensors, which no network of images has.
+FORMS = {
+    name: ("traced", "exported") if name == "attention" else ("traced", "scripted", "frozen", "exported")
+    for name in NETWORKS
+}
+
+
+@pytest.mark.parametrize(("name", "form"), [(name, form) for name, forms in FORMS.items() for form in forms])
 def test_programs_are_computed_as_pytorch_computes_them(tmp_path: Path, name: str, form: str) -> None:
-    if (name, form) in (("attention", "scripted"), ("attention", "frozen")):
-        pytest.skip("its scripted form takes a fused path of torch, whose operator is not called")
     path = saved(name, form, tmp_path)
     model, reference = opened(path), theirs(path)
     network = model.build()
@@ -171,8 +169,8 @@ def test_a_softmax_at_the_end_is_left_out_and_done_by_the_decoder(tmp_path: Path
     cut, head = model.cut(model.build(), classes())
     assert (head["outputs"], head["activation"]) == (["logits"], "softmax")
     image = torch.rand(1, 3, 24, 32)
-    wanted = theirs(path)(image).flatten()
-    found: Candidates = decode_scores([cut(image)[0].numpy()], head, 0.0)
+    wanted = theirs(path)(image).flatten().detach()
+    found: Candidates = decode_scores([cut(image)[0].detach().numpy()], head, 0.0)
     assert found[0].tolist() == wanted.argsort(descending=True).tolist()
     assert np.allclose(found[1], wanted.sort(descending=True).values.numpy(), atol=1e-6)
     with pytest.raises(InputError, match="no classifier of 7 classes"):
@@ -207,6 +205,16 @@ def run_with(tmp_path: Path, body: str) -> None:
         ("    _ = (self).forward(x, )\n", "calls itself"),
         ("    _ = __import__(x)\n", "it calls '__import__'|It calls '__import__'"),
         ("    _ = open(x)\n", "'open'"),
+        ("    import os\n", "Import"),
+        ("    while True:\n      pass\n", "While"),
+        ("    del x\n", "Delete"),
+        ("    _ = (lambda: x)()\n", "Lambda|no function"),
+        ("    _ = [part for part in x]\n", "ListComp"),
+        ("    _ = ops.profiler._record_function_enter(x)\n", "profiler::_record_function_enter"),
+        ("    _ = ops.aten.relu(x)\n", "aten::relu"),
+        ("    _ = ops.prim.PythonOp(x)\n", "prim::PythonOp"),
+        ("    _ = torch.classes.own.Thing(x)\n", "it does not have"),
+        ("    _ = torch.stft(x, 3)\n", "aten::stft|stft"),
         ('    _ = getattr(x, "__class__")\n', "'__class__'"),
         ('    _ = getattr(self, "__dict__")\n', "'__dict__'"),
         ("    _ = x.__class__\n", "'__class__'"),
@@ -238,120 +246,3 @@ def test_a_program_may_not_write_into_its_weights(tmp_path: Path) -> None:
     )
     with pytest.raises(InputError, match="change a weight"):
         opened(path).build()(torch.rand(1, 3, 24, 32))
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn arrows, bars and wedges in folders by class; others than those that the classifier was trained on."""
-    folder = tmp_path_factory.mktemp("drawn") / "images"
-    program = ROOT / "benchmarks" / "draw_tasks.py"
-    words = [sys.executable, str(program), "classify", str(folder), "--train", "12", "--val", "48"]
-    subprocess.run(words, check=True)
-    return folder
-
-
-def do(out: Path, *flags: object) -> dict[str, Any]:
-    """Run the stage's own part; returns the documents that it wrote."""
-    out.mkdir()
-    args = parser(STAGE).parse_args(["--out", str(out), "--threads", "1", *map(str, flags)])
-    STAGE.work(STAGE.require(args), Bench(out, out, 1, lambda event: None))
-    written = {}
-    for name, schema in (("training_source.yaml", "training_source"), ("performance_pt.json", "performance_pt")):
-        if (out / name).exists():
-            document = documents.read(out / name)
-            validate.require(document, schema)
-            written[schema] = document.value
-    return written
-
-
-def own_evaluation(folder: Path) -> tuple[float, float]:
-    """top-1 and top-5 as torchvision's own evaluation has them: Pillow's resize and crop, PyTorch's loader, a loop."""
-    network = theirs(MODELS / "classifier_traced.pt")
-    mean, std = np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225])
-    first, five = [], []
-    for path in sorted((folder / "val").glob("*/*")):
-        image = Image.open(path).convert("RGB")
-        wide, high = (int(72 * side / min(image.size)) for side in image.size)
-        left, top = round((wide - 64) / 2.0), round((high - 64) / 2.0)
-        crop = image.resize((wide, high), Image.Resampling.BILINEAR).crop((left, top, left + 64, top + 64))
-        pixels = (np.asarray(crop, np.float32) / 255 - mean) / std
-        with torch.inference_mode():
-            best = network(torch.from_numpy(pixels.transpose(2, 0, 1)[None].copy()))[0].topk(5).indices.tolist()
-        first.append(NAMES[best[0]] == path.parent.name)
-        five.append(path.parent.name in [NAMES[each] for each in best])
-    return float(np.mean(first)), float(np.mean(five))
-
-
-def source(folder: Path, images: Path, task: str = "classification") -> Path:
-    """A draft, completed as its owner would."""
-    words = ("--task", task, "--imgsz", "64", "--data", images, "--describe")
-    (draft,) = do(folder / "draft", "--pt", MODELS / "classifier_traced.pt", *words).values()
-    assert set(draft["training"]["guessed"]) >= {"input.format", "preprocessing.normalize"}
-    assert "contract_sha256" not in draft
-    draft["preprocessing"]["resize"]["shorter_side"] = 72
-    draft["training"]["guessed"] = ["input.format"]
-    path = folder / "training_source.yaml"
-    documents.write_yaml(path, draft)
-    return path
-
-
-def test_the_baseline_is_the_accuracy_of_an_independent_evaluation(tmp_path: Path, images: Path) -> None:
-    given = source(tmp_path, images)
-    for number, name in enumerate(("classifier_traced.pt", "classifier_scripted.pt", "classifier.pt2")):
-        written = do(tmp_path / str(number), "--pt", MODELS / name, "--source", given, "--data", images)
-        record = written["performance_pt"]
-        metrics = record["accuracy_metrics"]
-        assert (metrics["top1"], metrics["top5"]) == tuple(round(figure, 6) for figure in own_evaluation(images))
-        assert 0.5 < metrics["top1"] < 1
-        assert [issue["what"] for issue in record["issues"]] == ["input.format is a guess."]
-        assert record["validation"]["status"] == "passed"
-        assert written["training_source"]["checkpoint"]["file"] == name
-
-
-def test_weights_become_a_network_by_their_author_s_code(tmp_path: Path, images: Path) -> None:
-    given = source(tmp_path, images)
-    code = ("--model-code", MODELS / "classifier_code", "--model", "shapes_classifier:make")
-    flags = ("--pt", MODELS / "classifier.safetensors", "--source", given, "--data", images)
-    record = do(tmp_path / "weights", *flags, *code)["performance_pt"]
-    assert record["accuracy_metrics"]["top1"] == round(own_evaluation(images)[0], 6)
-    from stages.families.plain.weights import read
-
-    state = {name: torch.from_numpy(array) for name, array in read(contents(MODELS / "classifier.safetensors")).items()}
-    for number, held in enumerate((state, {"state_dict": state})):
-        torch.save(held, tmp_path / "weights.pth")
-        again = do(tmp_path / str(number), "--pt", tmp_path / "weights.pth", "--source", given, "--data", images, *code)
-        assert again["performance_pt"]["accuracy_metrics"] == record["accuracy_metrics"]
-    state.pop("head.bias")
-    torch.save(state, tmp_path / "weights.pth")
-    with pytest.raises(InputError, match=r"head\.bias"):
-        do(tmp_path / "lacking", "--pt", tmp_path / "weights.pth", "--source", given, *code)
-    with pytest.raises(InputError, match="No module named 'nothing'"):
-        do(tmp_path / "wrong", *flags[:2], "--source", given, *code[:3], "nothing:make")
-
-
-def test_without_a_source_the_command_that_begins_one_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"mcwbuild init --pt classifier\.pt2 --task generic --imgsz 64,64") as raised:
-        do(tmp_path / "a", "--pt", MODELS / "classifier.pt2")
-    assert raised.value.code == 2
-    with pytest.raises(InputError, match="--names"):
-        do(tmp_path / "b", "--pt", MODELS / "classifier.pt2", "--task", "classification", "--describe")
-    with pytest.raises(InputError, match="task pose"):
-        do(tmp_path / "c", "--pt", MODELS / "classifier.pt2", "--task", "pose", "--describe")
-
-
-def test_a_source_that_is_not_the_network_s_is_told(tmp_path: Path, images: Path) -> None:
-    text = source(tmp_path, images).read_text()
-    wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(text.replace("size: [64, 64]", "size: [96, 64]").replace("shorter_side: 72", "shorter_side: 96"))
-    with pytest.raises(ContractBroken, match=r"input\.size"):
-        do(tmp_path / "a", "--pt", MODELS / "classifier.pt2", "--source", wrong)
-    wrong.write_text(text.replace("task: classification", "task: pose"))
-    with pytest.raises(InputError, match="for the task pose"):
-        do(tmp_path / "b", "--pt", MODELS / "classifier.pt2", "--source", wrong)
-    generic = tmp_path / "generic.yaml"
-    generic.write_text(text.replace("task: classification", "task: generic"))
-    with pytest.raises(InputError, match="generic network has no labels"):
-        do(tmp_path / "c", "--pt", MODELS / "classifier.pt2", "--source", generic, "--data", images)
-    record = do(tmp_path / "d", "--pt", MODELS / "classifier.pt2", "--source", generic)["performance_pt"]
-    assert record["accuracy_metrics"]["status"] == "unmeasured"
-    assert record["model_info"]["outputs"] == [{"name": "output", "dtype": "float32", "shape": [1, 6]}]

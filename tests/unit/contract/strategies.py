@@ -64,6 +64,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
             "resize": {
                 "method": draw(st.sampled_from(("letterbox", "direct"))),
                 "interpolation": draw(st.sampled_from(("linear", "antialias"))),
+                "shorter_side": draw(st.integers(1, 4096)),
             },
             "padding": {
                 "enabled": draw(st.booleans()),
