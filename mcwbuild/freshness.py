@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mcwbuild.contract import dataset, disk, documents, fingerprints, look, manifest
-from mcwbuild.contract.errors import McwbuildError
+from mcwbuild.contract.errors import InputError, McwbuildError
 from mcwbuild.contract.phases import MANIFEST
 from mcwbuild.plan import Step
 
@@ -38,12 +38,19 @@ def input_hashes(step: Step) -> dict[str, str]:
     """The SHA-256 of every input file, by flag; lists of images and of texts count with what they name."""
     hashes = {flag: _content(flag, path) for flag, path in step.inputs}
     for flag, path in step.inputs:
-        if flag == "--data" and (lists := dataset.text_lists(path)):
+        if flag == "--data" and (lists := _text_lists(path)):
             hashes["--data texts"] = " ".join(disk.sha256_of(place) for place in lists)
         if flag == "--dataset":
             images = dataset.read_list(path)
             hashes["--dataset images"] = fingerprints.fingerprint(images, path.parent)
     return hashes
+
+
+def _text_lists(data: Path) -> tuple[Path, ...]:
+    try:
+        return dataset.text_lists(data)
+    except InputError:
+        return ()  # what is wrong with it is the stage's to tell
 
 
 def _content(flag: str, path: Path) -> str:

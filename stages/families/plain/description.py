@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +22,17 @@ _RESIZES = {
     "generic": {"method": "direct"},
 }
 _HALF = 127.5  # text recognisers' usual mean and std: pixels become -1 to 1
-_COMMAND = "mcwbuild init --pt {file} --task classification|ocr|generic --imgsz {size}"
+_COMMAND = "mcwbuild init --pt {file} --task {task} --imgsz {size}"
 
 
 def without_source(file: str, kind: str, shape: Sequence[int | None] | None) -> InputError:
     """The error for a network that came without its contract, with the command that begins one."""
+    command = partial(_COMMAND.format, file=file, size=_size_text(shape))
     return InputError(
         f"{file} does not tell what it was trained with.",
         f"It is a {kind} network: its task, classes and preprocessing stand nowhere in it.",
-        f"Begin its training_source.yaml with: {_COMMAND.format(file=file, size=_size_text(shape))} ; complete it, and "
-        "give it with --source.",
+        f"Begin its training_source.yaml with `{command(task='classification')} --names classes.txt`, with --task ocr "
+        f"for text, or with `{command(task='generic')}` for any other network; complete it, and give it with --source.",
         kind="source",
     )
 
@@ -111,5 +113,5 @@ def _name(path: Path) -> str:
 
 def _size_text(shape: Sequence[int | None] | None) -> str:
     if shape is None or len(shape) != 4 or not shape[2] or not shape[3]:
-        return "H,W"
+        return str(DEFAULT_SIDE)
     return f"{shape[2]},{shape[3]}"

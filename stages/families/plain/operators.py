@@ -8,15 +8,14 @@ into a tensor that they are given (`out`).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mcwbuild.contract.errors import InputError, McwbuildError, Refused
 
 # What reads or writes files, runs code, or looks at memory outside of its tensors.
-_HARMFUL = frozenset(
-    {"from_file", "save", "load", "as_strided", "as_strided_", "set_", "set_data", "_reshape_alias", "empty"}
-)
+HARMFUL = frozenset({"from_file", "save", "load", "as_strided", "as_strided_", "set_", "set_data", "_reshape_alias"})
 
 
 def words(text: str) -> frozenset[str]:
@@ -78,7 +77,7 @@ MAX_CALLS = 50_000  # operators in one image; the largest networks have some tho
 def unknown(file: str, name: str) -> McwbuildError:
     """The error for an operator that is not called: one that does harm is Refused, another one is not supported."""
     shown = ascii(name)[1:-1][:80]
-    if name.rpartition(".")[2] in _HARMFUL:
+    if HARMFUL & set(re.split(r"::|\.", name)):
         return Refused(
             f"{file} would call the operator {shown} when it is used.",
             "It reaches beyond the network's own tensors: files, or memory.",

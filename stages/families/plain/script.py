@@ -22,27 +22,11 @@ from stages.common.checkpoint_machine import Broken, Dead, Global
 from stages.common.checkpoint_pickle import follow
 from stages.common.checkpoint_tensor import Tensor
 from stages.common.checkpoint_zip import Archive
-from stages.families.plain.operators import KNOWN, unknown, words
+from stages.families.plain.operators import HARMFUL, unknown
 
 ROOT = "__torch__"
 MAX_CODE = 16 * 2**20  # characters of program; a ResNet-152 has 0.2 million
-MAX_DEPTH = 200  # of its syntax tree, and of modules in modules
-_STATEMENTS = (ast.Assign, ast.Expr, ast.Return, ast.If, ast.For, ast.Pass)
-_EXPRESSIONS = (
-    *(ast.Constant, ast.Name, ast.Attribute, ast.Call, ast.List, ast.Tuple, ast.Subscript, ast.UnaryOp, ast.keyword),
-    *(ast.USub, ast.Load, ast.Store, ast.IfExp, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.arguments, ast.arg),
-)
-# Operators on numbers and lists, which `script_run` computes itself.
-ON_NUMBERS = words(
-    """
-    add sub mul div floordiv remainder neg eq ne lt le gt ge len __not__ __is__ __isnot__ __and__ __or__ __contains__
-    __getitem__ append format size dim numel Int Float Bool IntImplicit FloatImplicit warn item is_cuda
-    is_floating_point list device floor ceil sqrt pow
-    """
-)
-PRIMITIVES = frozenset(
-    {"NumToTensor", "RaiseException", "min", "max", "dtype", "device", "data", "unchecked_cast", "abs"}
-)
+MAX_DEPTH = 200  # of modules in modules
 
 
 @dataclass(frozen=True)
@@ -111,6 +95,7 @@ class _Calls(CheckpointCalls):
     """What the pickles of a TorchScript archive call beside those of a checkpoint: typed lists."""
 
     def call(self, function: Any, arguments: Any) -> Any:
+        """REDUCE, INST and OBJ."""
         name = str(function) if isinstance(function, Global) else ""
         if name.startswith("torch.jit._pickle."):
             return _typed(name.rpartition(".")[2], arguments)
@@ -165,51 +150,15 @@ def _functions(archive: Archive) -> Iterator[tuple[str, ast.FunctionDef]]:
 
 
 def _check(function: ast.FunctionDef, file: str) -> None:
-    """Raise where the function holds what is not computed: another statement, another operator."""
+    """Raise Refused where the function names an operator that does harm, whether it would be reached or not.
+
+    What is merely not supported may stand in a branch that is never taken: it is told when it is come to.
+    """
+    for node in ast.walk(function):
+        if isinstance(node, ast.Attribute) and node.attr in HARMFUL and ast.unparse(node.value) == "torch":
+            raise unknown(file, f"aten::{node.attr}")
     if function.name == "__setstate__":
         raise _unsupported(file, "One of its classes rebuilds itself (__setstate__), as quantized networks do.")
-    for statement in _statements(function.body):
-        for node in (part for child in _own(statement) for part in ast.walk(child)):
-            if not isinstance(node, _EXPRESSIONS):
-                raise _unsupported(file, f"Its program holds {type(node).__name__} in line {statement.lineno}.")
-            _check_operator(node, file)
-
-
-def _statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    for statement in body:
-        yield statement
-        for inner in (getattr(statement, "body", []), getattr(statement, "orelse", [])):
-            yield from _statements(inner)
-
-
-def _own(statement: ast.stmt) -> list[ast.AST]:
-    """The statement's own expressions, without the statements in it."""
-    if not isinstance(statement, _STATEMENTS):
-        return [statement]
-    return [
-        part
-        for name, value in ast.iter_fields(statement)
-        if name not in ("body", "orelse")
-        for part in (value if isinstance(value, list) else [value])
-        if isinstance(part, ast.AST)
-    ]
-
-
-def _check_operator(node: ast.AST, file: str) -> None:
-    """Operators stand as `torch.relu` and `ops.prim.min`; nothing else may begin with these names."""
-    if not isinstance(node, ast.Attribute):
-        return
-    if isinstance(node.value, ast.Name) and node.value.id == "torch":
-        if node.attr not in KNOWN | ON_NUMBERS | {"device"}:
-            raise unknown(file, f"aten::{node.attr}")
-    elif (
-        isinstance(node.value, ast.Attribute)
-        and isinstance(node.value.value, ast.Name)
-        and node.value.value.id == "ops"
-    ):
-        space = node.value.attr
-        if space != "prim" or node.attr not in PRIMITIVES:
-            raise unknown(file, f"{space}::{node.attr}")
 
 
 def _unsupported(file: str, found: str) -> InputError:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import ast
 import math
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from mcwbuild.contract.errors import InputError
 from stages.common.checkpoint_machine import Dead
 from stages.common.checkpoint_tensor import Tensor
-from stages.families.plain.operators import Operators
+from stages.families.plain.operators import Operators, unknown
 from stages.families.plain.script import Script, name_of
 
 MAX_STATEMENTS = 1_000_000  # for one image
-MAX_NESTED = 200  # functions that call functions
+MAX_NESTED = 50  # functions that call functions
 MAX_LENGTH = 10_000  # of a list or text
 MAX_NUMBER = 2**40  # lengths of tensors are far below
 _OF_TENSORS: dict[str, Callable[..., Any]] = {
@@ -35,6 +35,9 @@ _OF_TENSORS: dict[str, Callable[..., Any]] = {
     **dict.fromkeys(("Float", "FloatImplicit"), float),
     "Bool": bool,
 }
+_PRIMITIVES = frozenset(
+    {"NumToTensor", "RaiseException", "min", "max", "dtype", "device", "data", "unchecked_cast", "abs"}
+)
 _OF_ANYTHING: dict[str, Callable[..., Any]] = {
     "append": list.append,
     "list": lambda values: list(values) if isinstance(values, list | tuple) else None,
@@ -44,6 +47,13 @@ _OF_ANYTHING: dict[str, Callable[..., Any]] = {
     "__is__": operator.is_,
     "__isnot__": operator.is_not,
     "__getitem__": operator.getitem,
+}
+_OF_LISTS: dict[str, Callable[..., Any]] = {
+    "slice": lambda values, start=None, end=None, step=1: values[start:end:step],
+    "add": operator.add,
+    "copy": list,
+    "pop": list.pop,
+    "extend": list.extend,
 }
 _OF_NUMBERS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
@@ -128,8 +138,12 @@ class Run:
                 for item in self.value(statement.iter, scope):
                     self.assign(statement.target, item, scope)
                     self.block(statement.body, scope)
+            elif isinstance(statement, ast.AnnAssign) and statement.value is not None:
+                self.assign(statement.target, self.value(statement.value, scope), scope)
             elif isinstance(statement, ast.Expr):
                 self.value(statement.value, scope)
+            elif not isinstance(statement, ast.Pass):
+                raise self.wrong(f"it holds {type(statement).__name__} in line {statement.lineno}")
 
     def assign(self, target: ast.expr, value: Any, scope: dict[str, Any]) -> None:
         """Names take values, tuples of names the parts of one."""
@@ -209,8 +223,10 @@ class Run:
         if not isinstance(function, _Name):
             raise self.wrong("it calls what is no function")
         space, _, name = function.rpartition(".")
-        if space in ("torch", "ops.prim"):
+        if space == "torch" or (space == "ops.prim" and name in _PRIMITIVES):
             return self.operator(name, arguments, named)
+        if space.startswith("ops"):
+            raise unknown(self.script.file, f"{space.removeprefix('ops.')}::{name}")
         return self.function(function, arguments, named)
 
     def built_in(self, name: str, node: ast.Call, scope: dict[str, Any]) -> Any:
@@ -239,6 +255,8 @@ class Run:
             return first
         if name in _OF_TENSORS and hasattr(first, "shape"):
             return _OF_TENSORS[name](*arguments)
+        if name in _OF_LISTS and isinstance(first, list) and all(len(part) <= MAX_LENGTH for part in _lists(arguments)):
+            return _OF_LISTS[name](*arguments)
         if name in _OF_ANYTHING or (name in _OF_NUMBERS and not _holds_tensors(arguments)):
             return self.computed(name, arguments)
         return self.operators.call(name, arguments, named)
@@ -261,6 +279,10 @@ class Run:
             "Save it again with torch.jit.trace in eval mode, or export it to ONNX yourself and start there.",
             kind="torchscript",
         )
+
+
+def _lists(values: list[Any]) -> Iterator[list[Any]]:
+    return (part for part in values if isinstance(part, list))
 
 
 def _holds_tensors(values: Any) -> bool:

@@ -14,6 +14,7 @@ from mcwbuild.contract import documents
 from mcwbuild.contract.phases import PT
 from mcwbuild.engines.local import LocalEngine
 from tests.support import hostile_checkpoint
+from tests.support.archives import MODELS
 from tests.support.commands import ROOT, mcwbuild
 from tests.support.engines import alive, gone_soon
 
@@ -95,4 +96,17 @@ def test_a_network_with_its_authors_own_parts_goes_the_whole_way(images: dict[st
     assert done.code == 0, done.stderr
     source = documents.read_yaml(tmp_path / "out" / "rknn_package" / "rknn_source.yaml").value
     assert source["model"]["type"] == "custom DetectionModel"
+    assert mcwbuild("verify", "out", cwd=tmp_path).code == 0
+
+
+def test_weights_whose_network_is_made_by_their_authors_code_go_the_whole_way(
+    images: dict[str, str], tmp_path: Path
+) -> None:
+    code = ["--model-code", MODELS / "classifier_code", "--model", "shapes_classifier:make"]
+    words = ["--engine", "docker", "--pt", MODELS / "classifier.safetensors"]
+    begun = mcwbuild("init", *words, *code, "--task", "generic", "--imgsz", "64", cwd=tmp_path)
+    assert begun.code == 0, begun.stderr
+    way = ["--source", "training_source.yaml", "--target", "rk3588", "--dtype", "fp16", "--out", "out"]
+    done = mcwbuild("run", *words, *code, *way, cwd=tmp_path)
+    assert done.code == 0, done.stderr
     assert mcwbuild("verify", "out", cwd=tmp_path).code == 0

@@ -3,7 +3,7 @@
     cd <repository>; <python of the pt stage's environment> -m tests.models.text.make OUT.pt
 
 Convolutions, then a bidirectional LSTM; logits [T, 1, C], the blank first; grey images as high as the input, padded at
-the right. Saved as TorchScript. About five minutes on one processor.
+the right. Saved as TorchScript. Some minutes on one processor.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stages.common.tasks import TASKS
-from stages.families import FAMILIES
+from stages.families import DECODINGS
 from stages.families.shapes import _SHAPES
 from stages.rknn import script
 
@@ -63,8 +63,8 @@ def test_it_parses_as_python_3_8(head: str) -> None:
 
 
 def test_every_head_that_is_decoded_has_a_script() -> None:
-    assert script.PROGRAMS.keys() == {head for family in FAMILIES for head in family.heads} == _SHAPES.keys()
-    assert {family.task for family in FAMILIES} == TASKS.keys()
+    assert script.PROGRAMS.keys() == {head for family in DECODINGS for head in family.heads} == _SHAPES.keys()
+    assert {family.task for family in DECODINGS} == TASKS.keys()
 
 
 @HEADS

@@ -50,7 +50,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
         "model": {
             "name": "m",
             "type": "YOLO11",
-            "task": draw(st.sampled_from(("object_detection", "pose"))),
+            "task": "ocr",
             "anchors": [[draw(st.lists(st.integers(1, 500), min_size=2, max_size=2))]],
         },
         "classes": {
@@ -68,7 +68,7 @@ def sources(draw: st.DrawFn) -> dict[str, Any]:
         },
         "preprocessing": {
             "resize": {
-                "method": draw(st.sampled_from(("letterbox", "direct"))),
+                "method": "center_crop",
                 "interpolation": draw(st.sampled_from(("linear", "antialias"))),
                 "shorter_side": draw(st.integers(1, 4096)),
             },
