@@ -98,12 +98,11 @@ class Children:
         self._started: dict[Variant, Child] = {}
 
     def __enter__(self) -> Children:
-        try:
+        with contextlib.ExitStack() as half_done:
+            half_done.callback(self.__exit__)
             for variant in self._ahead:
                 self.of(variant)
-        except BaseException:
-            self.__exit__()
-            raise
+            half_done.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

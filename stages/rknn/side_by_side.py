@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Lock
 from typing import TypeVar
@@ -48,12 +49,10 @@ def all_of(
         with lock:
             emit(event)
 
-    with ThreadPoolExecutor(len(jobs)) as pool:
+    with ThreadPoolExecutor(len(jobs)) as pool, ExitStack() as unless_done:
+        unless_done.callback(abandon)
         futures = {key: pool.submit(job, told) for key, job in jobs.items()}
-        try:
-            for future in as_completed(futures.values()):
-                future.result()
-        except BaseException:
-            abandon()
-            raise
+        for future in as_completed(futures.values()):
+            future.result()
+        unless_done.pop_all()
     return {key: future.result() for key, future in futures.items()}
