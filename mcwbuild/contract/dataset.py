@@ -306,10 +306,17 @@ def pick(images: Sequence[Path], count: int) -> tuple[Path, ...]:
 def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     """The images of a text file, one a line, relative to the file's folder; empty lines are left out.
 
+    Of a folder they are all images in it, sorted by path, hidden ones left out.
     Raises InputError with every line that names no image file, and where there is none at all.
     """
     findings = _Findings(dataset_txt)
-    images = []
+    images: list[Path] = []
+    if look.is_folder(dataset_txt):
+        images = sorted(_images_below(dataset_txt.absolute()), key=str)
+        if not images:
+            findings.add("the folder holds no images", hint="give a folder of images, or a list of them")
+        findings.raise_any("is not a usable list of images")
+        return tuple(images)
     folder = look.real(dataset_txt).parent
     for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):

@@ -89,7 +89,7 @@ def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     shared = made.add_argument_group("shared by all stages")
     shared.add_argument("--out", type=Path, required=True, help="folder of the package; made if missing")
     shared.add_argument("--data", type=Path, help="data.yaml of a labelled dataset, or the folder of a classification")
-    shared.add_argument("--dataset", type=Path, help="text file with one image a line")
+    shared.add_argument("--dataset", type=Path, help="text file with one image a line, or a folder of images")
     shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
     shared.add_argument("--evaluation", type=Path, help="the previous phase's evaluation, image by image")
     shared.add_argument("--gate", type=_gate(stage.phase), action="append", help="a limit: int8.map50_95=3%% or =0.02")
