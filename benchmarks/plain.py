@@ -61,15 +61,17 @@ def convert(model: tuple[object, ...], source: Path, images: tuple[object, ...],
 
 
 def row(name: str, result: dict[str, Any], metric: str | None) -> str:
-    """One line: the metric of each phase, or of a generic network how far its worst cosine lies below 1."""
+    """One line: the metric of each phase and its change, or of a generic network the cosine of its worst output."""
     models = {model["model"].removeprefix("rk3588 "): model for model in result.get("models", [])}
     cells = []
     for label in COLUMNS:
         model = models.get(label, {})
         value, drop = model.get(metric) if metric else None, model.get("drop_percent")
-        change = "" if drop is None else f"{0.0 - drop:+.2f} %, {model['gate']}"
-        parts = [f"{value:.4f}" if value is not None else "", f"({change})" if change and metric else change]
-        cells.append(" ".join(part for part in parts if part) or "-")
+        change = "" if drop is None else f" ({0.0 - drop:+.2f} %, {model['gate']})"
+        if value is not None:
+            cells.append(f"{value:.4f}{change}")
+        else:
+            cells.append("-" if drop is None else f"cosine {1 - drop / 100:.6f} ({model['gate']})")
     return "| " + " | ".join([name, *cells, str(result["exit"])]) + " |"
 
 

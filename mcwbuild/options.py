@@ -139,7 +139,7 @@ OPTIONS: tuple[Option, ...] = (
     _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
     Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
     _path("data", "data.yaml, or folder of classes, of a labelled dataset: measures, calibrates INT8.", "FILE"),
-    _path("dataset", "Text file with one image a line: calibrates INT8.", "FILE"),
+    _path("dataset", "Text file with one image a line, or a folder of images: calibrates INT8.", "FILE"),
     _path("source", "Source document of the input.", "FILE"),
     Option("imgsz", image_size, None, "Input size, where the checkpoint's own is not meant.", "H[,W]"),
     Option("opset", whole(12, 19), 17, "ONNX opset; RKNN-Toolkit2 takes 19 at most.", "N"),

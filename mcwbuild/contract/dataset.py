@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from mcwbuild.contract import look, transcripts
+from mcwbuild.contract import disk, look, transcripts
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown
@@ -24,7 +24,6 @@ IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".t
 SPLITS = ("train", "val", "test")
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # of a classification
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -299,10 +298,17 @@ def pick(images: Sequence[Path], count: int) -> tuple[Path, ...]:
 def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     """The images of a text file, one a line, relative to the file's folder; empty lines are left out.
 
+    Of a folder they are all images in it, sorted by path, hidden ones left out.
     Raises InputError with every line that names no image file, and where there is none at all.
     """
     findings = _Findings(dataset_txt)
-    images = []
+    images: list[Path] = []
+    if look.is_folder(dataset_txt):
+        images = sorted(_images_below(dataset_txt.absolute()), key=str)
+        if not images:
+            findings.add("the folder holds no images", hint="give a folder of images, or a list of them")
+        findings.raise_any("is not a usable list of images")
+        return tuple(images)
     folder = look.real(dataset_txt).parent
     for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
@@ -331,18 +337,10 @@ def fingerprint(paths: Iterable[Path], root: Path, known: Mapping[Path, str] | N
     for name, path in sorted((_below(path, root), path) for path in paths):
         label = label_of(path)
         for kind, file in (("image", path), ("label", label if look.is_file(label) else None)):
-            content = "absent" if file is None else known.get(file) or _hash(file)
+            content = "absent" if file is None else known.get(file) or disk.sha256_of(file)
             digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _below(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

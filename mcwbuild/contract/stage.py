@@ -77,7 +77,7 @@ def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     shared = made.add_argument_group("shared by all stages")
     shared.add_argument("--out", type=Path, required=True, help="folder of the package; made if missing")
     shared.add_argument("--data", type=Path, help="data.yaml of a labelled dataset, or the folder of a classification")
-    shared.add_argument("--dataset", type=Path, help="text file with one image a line")
+    shared.add_argument("--dataset", type=Path, help="text file with one image a line, or a folder of images")
     shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
     shared.add_argument("--conf", type=fraction, default=CONFIDENCE, help="deployed confidence threshold")
     shared.add_argument("--iou", type=fraction, default=IOU, help="IoU above which the weaker box is dropped")

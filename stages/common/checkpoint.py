@@ -150,7 +150,7 @@ def _model(saved: Any, file: str) -> Dead:
         raise _foreign(
             file,
             "It is a plain state dict: weights without the architecture that they belong to.",
-            "Save the whole checkpoint with Ultralytics (model.save), or start at the ONNX file.",
+            "Give the code of its network: --model-code src --model module:callable, in a container.",
         )
     raise _foreign(file, "It has no network under `ema` or `model`.", "Give the file that the training wrote, best.pt.")
 

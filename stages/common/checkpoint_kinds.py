@@ -9,6 +9,7 @@ from stages.common.checkpoint_pickle import follow
 from stages.common.checkpoint_zip import Archive, damaged
 
 _TRAINED = "Give the file that the training wrote, for example runs/detect/train/weights/best.pt."
+_CODE = "Give the code of its network: --model-code src --model module:callable, in a container."
 _SIGNATURES: tuple[tuple[bytes, str, str], ...] = (
     (b"version https://git-lfs", "It is a Git LFS pointer, not the file itself.", "Fetch it with git lfs pull."),
     (b"\x1f\x8b", "It is a gzip archive.", "Unpack it first."),
@@ -55,7 +56,7 @@ def without_archive(raw: bytes, file: str) -> McwbuildError:
             return _other(file, found, remedy)
     if _is_safetensors(raw):
         found = "It is a safetensors file: weights without the architecture that they belong to."
-        return _other(file, found, _TRAINED)
+        return _other(file, found, _CODE)
     if raw[257:262] == b"ustar":
         return _other(file, "It is a tar archive, as PyTorch before 0.4 wrote.", "Save it again with a newer PyTorch.")
     refused = _hostile(raw, file)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import struct
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,23 @@ def write_safetensors(tensors: dict[str, torch.Tensor], target: Path) -> None:
     target.write_bytes(struct.pack("<Q", len(text)) + text + numbers)
 
 
+def without_places(path: Path) -> None:
+    """Take out of an archive what names files of the machine that made it: places in the sources, stack traces."""
+    with zipfile.ZipFile(path) as made:
+        records = {
+            info.filename: made.read(info) for info in made.infolist() if not info.filename.endswith("debug_pkl")
+        }
+    with zipfile.ZipFile(path, "w") as washed:
+        for name, data in records.items():
+            if name.endswith("models/model.json"):
+                program = json.loads(data)
+                for node in program["graph_module"]["graph"]["nodes"]:
+                    node["metadata"].pop("stack_trace", None)
+                data = json.dumps(program).encode()
+            packed = zipfile.ZIP_DEFLATED if "/code/" in name else zipfile.ZIP_STORED
+            washed.writestr(zipfile.ZipInfo(name), data, packed)
+
+
 def main(folder: Path) -> None:
     """Train, tell the accuracy, save."""
     network = train(*loaded(folder / "train"))
@@ -89,6 +107,8 @@ def main(folder: Path) -> None:
     torch.jit.save(torch.jit.trace(network, example), HERE / "classifier_traced.pt")
     torch.jit.save(torch.jit.script(network), HERE / "classifier_scripted.pt")
     torch.export.save(torch.export.export(network, (example,)), HERE / "classifier.pt2")
+    for name in ("classifier_traced.pt", "classifier_scripted.pt", "classifier.pt2"):
+        without_places(HERE / name)
     write_safetensors(network.state_dict(), HERE / "classifier.safetensors")
 
 

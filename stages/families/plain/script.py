@@ -25,7 +25,7 @@ from stages.common.checkpoint_zip import Archive
 from stages.families.plain.operators import HARMFUL, unknown
 
 ROOT = "__torch__"
-MAX_CODE = 16 * 2**20  # characters of program; a ResNet-152 has 0.2 million
+MAX_CODE = 4 * 2**20  # characters of program; a ResNet-152 has 0.2 million
 MAX_DEPTH = 200  # of modules in modules
 
 

@@ -54,10 +54,12 @@ _OF_LISTS: dict[str, Callable[..., Any]] = {
     "copy": list,
     "pop": list.pop,
     "extend": list.extend,
+    "_set_item": operator.setitem,
 }
 _OF_NUMBERS: dict[str, Callable[..., Any]] = {
     "add": operator.add, "sub": operator.sub, "mul": operator.mul, "div": operator.truediv,
     "floordiv": operator.floordiv, "remainder": operator.mod, "neg": operator.neg,
+    "rsub": lambda number, other, factor=1: other - factor * number,
     "pow": lambda base, exponent: float(base) ** float(exponent),
     "eq": operator.eq, "ne": operator.ne, "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge,
     "__not__": operator.not_, "__and__": operator.and_, "__or__": operator.or_, "__contains__": operator.contains,

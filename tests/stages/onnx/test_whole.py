@@ -126,7 +126,7 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
         do(_new(tmp_path, "a"), model, classifier())
     wrong = copy.deepcopy(SOURCE)
     wrong["input"]["size"] = [32, 32]
-    with pytest.raises(ContractBroken, match=r"input\.size is \[32, 32\]"):
+    with pytest.raises(ContractBroken, match=r"nput\.size is \[32, 32\]"):
         do(_new(tmp_path, "b"), model, wrong)
     inside = onnx.load_from_string(model)
     inside.graph.node[0].output[0] = "images"

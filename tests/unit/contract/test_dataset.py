@@ -161,6 +161,17 @@ def test_a_list_of_images_is_relative_to_itself(root: Path, monkeypatch: pytest.
     assert dataset.read_list(Path(root.name) / "list.txt") == (root / "images/train/b.png", root / "images/val/d.bmp")
 
 
+def test_a_folder_stands_for_the_images_in_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    found = dataset.read_list(Path("images"))
+    shown = (path for path in (root / "images").rglob("[!.]*") if dataset.is_image(path))
+    assert found == tuple(sorted(shown, key=str))
+    assert len(found) > 2
+    (root / "empty").mkdir()
+    with pytest.raises(InputError, match="not a usable list"):
+        dataset.read_list(root / "empty")
+
+
 def test_every_bad_line_of_a_list_is_told_with_its_number(root: Path) -> None:
     (root / "list.txt").write_text("images/train/b.png\nimages/gone.png\n# comment\nimages\n")
     with pytest.raises(InputError) as caught:
