@@ -102,8 +102,7 @@ images that the training did not see: top-1 of classifiers; map50_95 of masks, o
 (probabilistic IoU). In brackets stands the change against PyTorch (ONNX) or ONNX (FP16 and INT8, on the toolkit's
 simulator) and the gate's verdict. The trainings are too short for accuracy: what counts is that each phase keeps what
 the one before it had. Where INT8 missed its gate, the next line has the same network with `--algorithm mmse`, which
-chooses ranges by the error that they leave instead of by the extremes. Text recognition has a page of its own,
-docs/ocr.md.
+chooses ranges by the error that they leave instead of by the extremes. Text recognition: docs/ocr.md.
 
 Two columns are the library's own: `val`, its validation at the same size, IoU and limit; and `predict`, its predictions
 counted by this project's metric. PyTorch agrees with `predict`: the same objects are found. `val` counts otherwise: in

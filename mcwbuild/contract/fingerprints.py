@@ -7,10 +7,8 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from mcwbuild.contract import look
+from mcwbuild.contract import disk, look
 from mcwbuild.contract.dataset import label_of
-
-_CHUNK = 1 << 20  # bytes
 
 
 def fingerprint(paths: Iterable[Path], root: Path, known: Mapping[Path, str] | None = None) -> str:
@@ -24,18 +22,10 @@ def fingerprint(paths: Iterable[Path], root: Path, known: Mapping[Path, str] | N
     for name, path in sorted((_below(path, root), path) for path in paths):
         label = label_of(path)
         for kind, file in (("image", path), ("label", label if look.is_file(label) else None)):
-            content = "absent" if file is None else known.get(file) or _hash(file)
+            content = "absent" if file is None else known.get(file) or disk.sha256_of(file)
             digest.update(f"{kind}\0{name}\0{content}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def _below(path: Path, root: Path) -> str:
     return Path(os.path.relpath(path, root)).as_posix()
-
-
-def _hash(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()

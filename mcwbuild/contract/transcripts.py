@@ -15,6 +15,7 @@ from mcwbuild.contract.marks import shown
 
 SPLITS = ("train", "val", "test")
 MAX_BYTES = 1 << 30  # of a list: millions of lines
+_FIRST = 1 << 16  # bytes that tell what a list is
 # What the lists in a folder are called: PaddleX and PaddleOCR's guide; deep-text-recognition-benchmark and many more.
 LISTS = ("{split}.txt", "rec_gt_{split}.txt", "{split}/labels.txt", "{split}/gt.txt")
 
@@ -34,21 +35,17 @@ class Transcript:
 
 
 def list_of(folder: Path, split: str) -> Path | None:
-    """The folder's list of that split with a tab in its first line, if there is one."""
+    """The folder's list of that split, if there is one with texts."""
     places = (folder / name.format(split=split) for name in LISTS)
     return next((place for place in places if is_list(place)), None)
 
 
 def is_list(file: Path) -> bool:
-    """Whether the file is a list with texts: text with a tab in the first line that is not empty."""
+    """Whether the file is a list with texts: there is a tab in its first lines."""
     if file.suffix.lower() not in (".txt", ".tsv") or not look.is_file(file):
         return False
     with file.open("rb") as stream:
-        return any(b"\t" in line for line in _first(stream.read(1 << 16)))
-
-
-def _first(data: bytes) -> list[bytes]:
-    return [line for line in data.split(b"\n") if line.strip()][:1]
+        return b"\t" in stream.read(_FIRST)
 
 
 def lists_in(folder: Path) -> dict[str, tuple[Path, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,7 +24,9 @@ def read_texts(lines: Sequence[Transcript], names: Sequence[str]) -> tuple[Label
         problems += check_image(made.image)
         if unknown := strange(made.text, names):
             told = ", ".join(shown(each) for each in unknown)
-            problems.append(made.problem(f"{shown(made.text)} holds {told}, which the model has no class for"))
+            composed = unicodedata.is_normalized("NFC", made.text)
+            hint = None if composed else "save the list in Unicode's normal form C, as the names are"
+            problems.append(made.problem(f"{shown(made.text)} holds {told}, which the model has no class for", hint))
     if problems:
         raise data_error(problems)
     return text_labels([made.text for made in lines], names)

@@ -200,6 +200,16 @@ def test_characters_without_a_class_are_told_all_at_once(words: Path) -> None:
     assert told[0] == f'{words}/val.txt:2: "\\u4e2d \\xdf" holds "\\u4e2d", which the model has no class for'
 
 
+def test_a_text_in_another_normal_form_is_told_what_to_do(words: Path) -> None:
+    listed = words / "val.txt"
+    listed.write_text(listed.read_text("utf-8").replace("Ä", unicodedata.normalize("NFD", "Ä")), "utf-8")
+    with pytest.raises(InputError) as caught:
+        open_images(words, None, contract())
+    (problem,) = caught.value.problems
+    assert "\\u0308" in problem.message
+    assert "normal form C" in str(problem.hint)
+
+
 def test_a_dataset_of_another_kind_is_refused(words: Path) -> None:
     with pytest.raises(InputError, match="The model's task is classification, and this is lists of images with texts"):
         open_images(words, None, contract("classification"))

@@ -58,6 +58,7 @@ def test_a_data_yaml_names_lists_of_texts_with_or_without_characters(folder: Pat
 def test_every_broken_line_is_told_with_its_place(folder: Path) -> None:
     write(
         folder / "train.txt",
+        "crops/3.png no tab at the very beginning",
         "crops/0.png\tgood",
         "crops/9.png\tabsent",
         "crops/1.png no tab",
@@ -66,15 +67,16 @@ def test_every_broken_line_is_told_with_its_place(folder: Path) -> None:
         "notes.md\ttext",
     )
     write(folder / "val.txt", "crops/3.png\tgood", "crops/8.png\tabsent")
-    with pytest.raises(InputError, match="6 problems found") as caught:
+    with pytest.raises(InputError, match="7 problems found") as caught:
         dataset.read(folder)
     told = [str(problem).replace(str(folder) + "/", "") for problem in caught.value.problems]
     assert [line.partition(" (")[0] for line in told] == [
-        'train.txt:2: "crops/9.png" is not there',
-        "train.txt:3: there is no tab",
-        'train.txt:4: "crops/2.png" has no text',
-        'train.txt:5: "crops/0.png" has another text in line 1',
-        'train.txt:6: "notes.md" is not an image',
+        "train.txt:1: there is no tab",
+        'train.txt:3: "crops/9.png" is not there',
+        "train.txt:4: there is no tab",
+        'train.txt:5: "crops/2.png" has no text',
+        'train.txt:6: "crops/0.png" has another text in line 2',
+        'train.txt:7: "notes.md" is not an image',
         'val.txt:2: "crops/8.png" is not there',
     ]
 
