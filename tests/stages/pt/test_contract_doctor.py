@@ -24,7 +24,7 @@ def bench(told: list[Event]) -> Bench:
     return Bench(Path(), Path(), 2, told.append)
 
 
-@pytest.mark.parametrize("kind", ["colours", "signed", "method", "too small"])
+@pytest.mark.parametrize("kind", ["colours", "method", "too small"])
 def test_a_wrong_value_is_called_by_its_name(kind: str) -> None:
     told: list[Event] = []
     found = network().diagnose(kind, IMAGES, bench(told))
