@@ -17,7 +17,7 @@ def config() -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
-        return list(value)
+        return [part if isinstance(part, (str, int)) else str(part) for part in value]
     return str(value) if isinstance(value, Path) else value
 
 

@@ -28,6 +28,7 @@ LEAST_GAIN = 0.02  # of a metric from 0 to 1: less may be a matter of taste, as 
 LEAST_SIZE_GAIN = 0.1  # of another input size: networks often gain a little where objects become larger
 MOST_IMAGES = 64
 SCREENED = 16  # images that tell whether a try is worth the others; fewer in all tell nothing
+_GLANCE, _CLEAR_LOSS = 8, 0.05  # images that tell a clear loss, which most tries are
 FALSE_ALARMS = 0.05  # of sound contracts, at most
 _SAMPLES = 4000  # the ends of a Bonferroni interval lie far out
 _FORMATS = {"RGB": "BGR", "BGR": "RGB"}
@@ -121,7 +122,7 @@ def examine(patient: Patient, images: ImageSet, contract: Mapping[str, Any], ben
     changes = tries(contract, patient.stride)
     level = 1 - FALSE_ALARMS / max(len(changes), 1)
     done = []
-    with bench.step(NAME, f"{len(changes)} other contracts on {SCREENED} to {min(total, MOST_IMAGES)} images") as step:
+    with bench.step(NAME, f"{len(changes)} other contracts on {_GLANCE} to {min(total, MOST_IMAGES)} images") as step:
         for number, change in enumerate(changes, 1):
             done.append(_tried(change, patient, images, kept, metric, level))
             step.progress(number, len(changes))
@@ -133,15 +134,16 @@ def examine(patient: Patient, images: ImageSet, contract: Mapping[str, Any], ben
 
 
 def _tried(change: Try, patient: Patient, images: ImageSet, kept: PerImage, metric: str, level: float) -> Tried:
-    places = list(spread(len(images.images), MOST_IMAGES))
-    first = [places[index] for index in spread(len(places), SCREENED)]
-    made, after = _compared(change, patient, images, kept, metric, first)
-    if after is not None and made.gain >= change.least / 2 and len(places) > len(first):
+    """On a few images first, and on more as long as it may be worth a word."""
+    for count, least in ((_GLANCE, -_CLEAR_LOSS), (SCREENED, change.least / 2), (MOST_IMAGES, change.least / 2)):
+        places = list(spread(len(images.images), count))
         made, after = _compared(change, patient, images, kept, metric, places)
-    if after is None or made.gain < change.least / 2:
-        return made
-    before = only(kept, places if made.images == len(places) else first)
-    found = bootstrap.interval(before, after, metric, bootstrap.gain, level, _SAMPLES)
+        if after is None or made.gain < least:
+            return made
+        if len(places) == len(images.images):
+            break
+    assert after is not None
+    found = bootstrap.interval(only(kept, places), after, metric, bootstrap.gain, level, _SAMPLES)
     return replace(made, interval=found) if isinstance(found, Interval) else made
 
 

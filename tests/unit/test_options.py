@@ -83,3 +83,25 @@ def test_closed_sets_are_those_of_the_schema() -> None:
 def test_the_targets_are_those_of_the_rknn_stage() -> None:
     assert set(options.TARGETS) == {target.platform for target in TARGETS.values()}
     assert set(options.INT8_ONLY) == {name for name, target in TARGETS.items() if target.fp16}
+
+
+def test_gates_of_every_source_count_and_the_stronger_has_the_last_word(tmp_path: Path) -> None:
+    deep = project(tmp_path, "gates:\n  int8:\n    map50_95: 4 %\n    map50: 0.02\n  onnx:\n    map50_95: 1%\n")
+    settings = options.resolve({"gates": "int8.map50_95=3%"}, {"MCWBUILD_GATES": "fp16.f1=1%,int8.map50=0.01"}, deep)
+    assert sorted(str(one) for one in settings["gates"]) == [
+        "fp16.f1=1%",
+        "int8.map50=0.01",
+        "int8.map50_95=3%",
+        "onnx.map50_95=1%",
+    ]
+    assert settings.origins["gates"] == "flag --gate"
+    assert options.resolve({}, {}, tmp_path / "elsewhere")["gates"] != settings["gates"]
+
+
+def test_gates_that_there_are_not_are_told_with_their_source(tmp_path: Path) -> None:
+    deep = project(tmp_path, "gates:\n  int8:\n    map5095: 4 %\n")
+    with pytest.raises(InputError) as raised:
+        options.resolve({"gates": "int4.map50=1%"}, {}, deep)
+    told = [str(problem) for problem in raised.value.problems]
+    assert "--gate: map5095 is no metric of the records" in told[0]
+    assert told[1].startswith("flag --gate: --gate: int4 is no gate of this; there are: onnx, fp16, int8")

@@ -68,6 +68,16 @@ def fail_gate(folder: Path) -> None:
     manifest.write(folder, ONNX, {})
 
 
+def undecided(folder: Path) -> None:
+    """Turn the package's record into one whose images do not decide."""
+    path = folder / ONNX.performance
+    record = documents.read_json(path).value
+    gate = {**record["validation"]["gates"][0], "status": "undecided", "reason": "The 12 images do not decide."}
+    record["validation"] = {**record["validation"], "status": "undecided", "gates": [gate]}
+    documents.write_json(path, record)
+    manifest.write(folder, ONNX, {})
+
+
 def test_three_packages_are_made_and_an_unchanged_run_makes_none(out: Path) -> None:
     engine = FakeEngine(make)
     assert states(pipeline.execute(steps(out), engine, out, Told())) == ["made"] * 3
@@ -257,3 +267,44 @@ def test_a_training_begun_anew_takes_neither_the_state_nor_the_package(out: Path
     assert states(pipeline.execute([training_step(out, anew=True)], engine, out, Told())) == ["made"]
     assert "--resume" not in dict(engine.calls[-1].inputs)
     assert not (out / training.FOLDER).exists()
+
+
+def test_an_undecided_gate_is_missed_only_where_the_run_is_strict(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase)
+        if call.phase is ONNX:
+            undecided(call.staging / "out")
+        write_outcome(call, 0)
+        return 0
+
+    engine = FakeEngine(play)
+    outcomes = pipeline.execute(steps(out), engine, out, Told())
+    assert [outcome.missed for outcome in outcomes[:2]] == [None] * 2
+    outcomes = pipeline.execute(steps(out), engine, out, Told(), strict=True)
+    assert states(outcomes) == ["fresh"] * 2  # nothing is made anew for it, and nothing is built on it
+    missed = pipeline.missed_gates(outcomes)
+    assert missed is not None
+    assert (missed.code, missed.found) == (3, "The 12 images do not decide.")
+
+
+def test_gates_reach_the_phases_that_they_are_of(out: Path) -> None:
+    given = "int8.map50=0.02,onnx.map50_95=1%"
+    pt, onnx, rknn = steps(out, gates=given)
+    assert "--gate" not in pt.options
+    assert onnx.options[onnx.options.index("--gate") + 1] == "onnx.map50_95=1%"
+    assert rknn.options[rknn.options.index("--gate") + 1] == "int8.map50=0.02"
+
+
+def test_an_evaluation_goes_to_the_next_phase_where_there_is_one(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        write_package(call.staging / "out", call.phase)
+        if call.phase is PT:
+            (call.staging / "out" / PT.evaluation).write_bytes(b"kept")
+            manifest.write(call.staging / "out", PT, {})
+        write_outcome(call, 0)
+        return 0
+
+    engine = FakeEngine(play)
+    pipeline.execute(steps(out), engine, out, Told())
+    given = [dict(call.inputs).get("--evaluation") for call in engine.calls]
+    assert given == [None, (out / PT.package / PT.evaluation).resolve(), None]
