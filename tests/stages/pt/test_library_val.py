@@ -39,6 +39,7 @@ from ultralytics.utils import ops  # noqa: E402
 from tests.support.train_models import MODELS, NETWORKS  # noqa: E402
 
 SIZE, IOU, LIMIT = 64, 0.7, 300
+CLASSIFIED = 96  # the classifier's
 MOST = 0.005  # share by which the two may differ
 # The library's name of each task's main metric.
 MAIN = {
@@ -62,7 +63,7 @@ def drawn(task: str) -> Path:
 def library_says(task: str) -> float:
     """The library's own validation, at the same size, limit and overlap."""
     settings = {"batch": 1, "rect": False, "workers": 0, "device": "cpu", "plots": False, "verbose": False}
-    measured = {"imgsz": SIZE, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
+    measured = {"imgsz": CLASSIFIED if task == "classify" else SIZE, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
     project = drawn(task).parent / f"runs-{task}"
     found = YOLO(MODELS / f"{task}.pt").val(data=str(drawn(task)), project=str(project), **settings, **measured)
     return float(found.results_dict[MAIN[task]])
