@@ -115,7 +115,7 @@ def test_keypoints_are_those_of_graph_and_metadata_alike() -> None:
     for other in ("[17, 2]", "nonsense"):
         with pytest.raises(InputError, match="kpt_shape"):
             of(head, **written, kpt_shape=other)
-    with pytest.raises(InputError, match="(?i)its task is .pose., not .segment."):
+    with pytest.raises(InputError, match=r"(?i)its task is .pose., not .segment."):
         of({**HEAD, "family": "yolo_masks"}, **written)
 
 
