@@ -83,7 +83,8 @@ def _of_onnx(args: argparse.Namespace) -> Request:
         source, told_by = given_source.of_whole(document, found), f"Of {args.source.name}."
     elif document is None:
         source = given_source.from_metadata(found, args.name or args.onnx.stem)
-        told_by = f"Of the metadata in {found.file}; preprocessing as the trainer that writes them has it."
+        maker = "YOLOv5" if "anchors" in found.head.described else "Ultralytics"
+        told_by = f"Of the metadata that {maker} wrote into {found.file}; preprocessing as {maker} trains."
     else:
         found = given_source.with_anchors(found, document)
         source, told_by = given_source.from_document(document, found), f"Of {args.source.name}."

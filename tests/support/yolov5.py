@@ -241,7 +241,9 @@ def export(checkpoint: Path, target: Path, form: str) -> None:
     whole = torch.load(checkpoint, map_location="cpu", weights_only=False)
     model, size = whole["model"].float().eval(), whole["opt"]["imgsz"]
     model.model[-1].form = form
-    torch.onnx.export(model, (torch.zeros(1, 3, size, size),), target, input_names=["images"], dynamo=False)
+    torch.onnx.export(
+        model, (torch.zeros(1, 3, size, size),), target, input_names=["images"], opset_version=12, dynamo=False
+    )
     made = onnx.load(target)
     for key, value in (("stride", "32"), ("names", str(list(model.names.values())))):
         made.metadata_props.add(key=key, value=value)

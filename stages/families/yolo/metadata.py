@@ -28,8 +28,8 @@ _TASKS = {
 _MAX_TEXT = 1 << 20  # characters; a thousand long names have 300,000
 _FREE = ("version", "license", "description")  # carried for reference, where their text is accepted
 _WRITE = (
-    "Write a training_source.yaml with model.task, classes.names, input.size and format, and preprocessing, and give "
-    "it with --source."
+    "Write a training_source.yaml with model.task, classes.names, input.size and format, and preprocessing (of raw "
+    "maps of a YOLOv5 model.anchors too), and give it with --source."
 )
 
 

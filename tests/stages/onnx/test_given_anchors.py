@@ -111,7 +111,7 @@ def test_a_source_with_other_anchors_than_the_graph_breaks_the_contract(tmp_path
     found = given.read(written(tmp_path, exported("v7")))
     other = [[[side + 1 for side in anchor] for anchor in scale] for scale in PIXELS]
     told = document(tmp_path, anchors=other)
-    with pytest.raises(ContractBroken, match=r"model\.anchors"):
+    with pytest.raises(ContractBroken, match=r"(?i)model\.anchors is \[\[\[11"):
         given_source.from_document(told, given_source.with_anchors(found, told))
     rounded = document(
         tmp_path, anchors=[[[side * 1.00001 for side in anchor] for anchor in scale] for scale in PIXELS]

@@ -134,7 +134,7 @@ def masks(model: DetectionModel) -> None:
 REFUSED = {
     "layer 2 is CBAM": row(2, "CBAM", [128]),
     r"layer 2 is C3 \['wide'\]": row(2, "C3", ["wide"]),
-    "weight model.2": row(2, "C3", [64]),
+    "weight model.8": row(8, "C3", [512]),
     "more weights than it has": row(2, "C3", [2**30]),
     "layers do not fit together": row(5, "Conv", [512, 3, 1]),
     "its YAML has": key("head", [["x"]]),

@@ -100,3 +100,37 @@ def test_names_that_no_source_may_hold_are_refused(names: list[str]) -> None:
 def test_any_text_gives_a_source_or_a_typed_error(changes: dict[str, str]) -> None:
     with contextlib.suppress(InputError):
         assert source(**changes)["classes"]["num_classes"] == 2
+
+
+def of(head: dict[str, Any], size: tuple[int, int] = (320, 640), **metadata: str) -> dict[str, Any]:
+    return source_of_metadata(metadata, "model.onnx", "ab" * 32, "pets", list(size), head)
+
+
+def test_keypoints_are_those_of_graph_and_metadata_alike() -> None:
+    head = {**HEAD, "family": "yolo_poses", "keypoints": [17, 3]}
+    written = {**WRITTEN, "task": "pose", "description": "Ultralytics YOLO26n-pose model "}
+    made = of(head, **written, kpt_shape="[17, 3]")
+    assert (made["model"]["task"], made["model"]["type"]) == ("pose", "YOLO26")
+    assert made["classes"]["keypoints"] == [17, 3]
+    for other in ("[17, 2]", "nonsense"):
+        with pytest.raises(InputError, match="kpt_shape"):
+            of(head, **written, kpt_shape=other)
+    with pytest.raises(InputError, match=r"(?i)its task is .pose., not .segment."):
+        of({**HEAD, "family": "yolo_masks"}, **written)
+
+
+def test_a_classifier_is_prepared_as_ultralytics_prepares_for_it() -> None:
+    head = {"family": "yolo_classes", "num_classes": 2}
+    made = of(head, (224, 224), **{**WRITTEN, "task": "classify", "stride": "1", "imgsz": "[224, 224]"})
+    assert made["preprocessing"]["resize"] == {"method": "center_crop", "interpolation": "antialias"}
+    assert made["preprocessing"]["padding"] == {"enabled": False}
+
+
+def test_names_are_enough_of_an_original_yolov5_whose_graph_tells_its_anchors() -> None:
+    head = {**HEAD, "family": "yolo_anchors", "anchors": [[[10.0, 13.0]], [[30.0, 61.0]], [[116.0, 90.0]]]}
+    made = of(head, stride="32", names="['cat', 'dog']")
+    assert (made["model"]["type"], made["model"]["anchors"]) == ("YOLOv5", head["anchors"])
+    assert made["training"]["framework"] == "yolov5"
+    without = {key: value for key, value in head.items() if key != "anchors"}
+    with pytest.raises(InputError, match="lack anchors"):
+        of(without, stride="32", names="['cat', 'dog']")
