@@ -56,7 +56,7 @@ def drawn(task: str) -> Path:
     """Images that the training did not see."""
     import tempfile
 
-    return write(Path(tempfile.mkdtemp()), NETWORKS[task][2], 1, 64, seed=2, large=True)  # type: ignore[arg-type]
+    return write(Path(tempfile.mkdtemp()), NETWORKS[task][2], 6, 64, seed=2, large=True)  # type: ignore[arg-type]
 
 
 @cache
