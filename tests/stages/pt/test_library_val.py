@@ -63,7 +63,8 @@ def drawn(task: str) -> Path:
 def library_says(task: str) -> float:
     """The library's own validation, at the same size, limit and overlap."""
     settings = {"batch": 1, "rect": False, "workers": 0, "device": "cpu", "plots": False, "verbose": False}
-    measured = {"imgsz": CLASSIFIED if task == "classify" else SIZE, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
+    side = CLASSIFIED if task == "classify" else SIZE
+    measured = {"imgsz": side, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
     project = drawn(task).parent / f"runs-{task}"
     found = YOLO(MODELS / f"{task}.pt").val(data=str(drawn(task)), project=str(project), **settings, **measured)
     return float(found.results_dict[MAIN[task]])
