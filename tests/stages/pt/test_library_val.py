@@ -56,14 +56,15 @@ def drawn(task: str) -> Path:
     """Images that the training did not see."""
     import tempfile
 
-    return write(Path(tempfile.mkdtemp()), NETWORKS[task][2], 1, 64, seed=2, large=True)  # type: ignore[arg-type]
+    return write(Path(tempfile.mkdtemp()), NETWORKS[task][2], 6, 64, seed=2, large=True)  # type: ignore[arg-type]
 
 
 @cache
 def library_says(task: str) -> float:
     """The library's own validation, at the same size, limit and overlap."""
     settings = {"batch": 1, "rect": False, "workers": 0, "device": "cpu", "plots": False, "verbose": False}
-    measured = {"imgsz": CLASSIFIED if task == "classify" else SIZE, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
+    side = CLASSIFIED if task == "classify" else SIZE
+    measured = {"imgsz": side, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
     project = drawn(task).parent / f"runs-{task}"
     found = YOLO(MODELS / f"{task}.pt").val(data=str(drawn(task)), project=str(project), **settings, **measured)
     return float(found.results_dict[MAIN[task]])
