@@ -92,6 +92,8 @@ def _problems(path: Path, facts: OnnxFacts) -> Iterator[Problem]:
         yield Problem(f"its opset is {facts.opset}, and {OPSETS[0]} to {OPSETS[-1]} are taken", file)
     if facts.external:
         yield Problem("its weights lie in other files, which are not read", file, hint="export to a single file")
+    if not facts.outputs:
+        yield Problem("it has no outputs", file)
     if len(facts.inputs) != 1:
         yield Problem(f"it has {len(facts.inputs)} inputs, and one is taken", file)
         return

@@ -62,6 +62,8 @@ def declared(graph: Graph, index: int) -> list[int]:
 
 def stride_of(cells: Sequence[int], size: Sequence[int], file: str) -> int:
     """Pixels to a cell, of [h, w] cells for an input of [H, W]. Raises InputError where there is no whole number."""
+    if len(cells) != 2 or min(cells) < 1:
+        raise unknown(file, f"A scale has the cells {list(cells)}.")
     height, width = cells
     stride = size[0] // height
     if (height * stride, width * stride) != tuple(size):

@@ -77,11 +77,13 @@ def of_decoded(graph: Graph, tensors: Sequence[str], shape: tuple[int, ...], fil
     noise = np.random.default_rng(0).random(shape, np.float32)
     found = values(graph.model, [*tensors, output], noise)
     rows = found[output]
+    if rows.ndim != 3 or rows.shape[2] < 6 or rows.shape[0] != 1:
+        raise unknown(file, f"Its output {shown(output)} is {list(rows.shape)}, not [1, n, 5 + classes].")
     strides = [stride_of(found[name].shape[2:], shape[2:], file) for name in tensors]
     counts = [found[name].shape[1] // rows.shape[2] for name in tensors]
     cells = [count * found[name].shape[2] * found[name].shape[3] for count, name in zip(counts, tensors, strict=True)]
     fits = all(found[name].shape[1] == count * rows.shape[2] for count, name in zip(counts, tensors, strict=True))
-    if rows.shape[2] < 6 or not fits or sum(cells) != rows.shape[1] or sorted(set(strides)) != strides:
+    if not fits or sum(cells) != rows.shape[1] or sorted(set(strides)) != strides:
         shapes = [list(found[name].shape) for name in tensors]
         raise unknown(file, f"Its output {shown(output)} {list(rows.shape)} comes from maps {shapes}.")
     shares = [1 / (1 + np.exp(-found[name].astype(np.float64))) for name in tensors]
