@@ -14,8 +14,12 @@ from mcwbuild.contract import artefacts, documents, inherit
 from tests.support.commands import EXAMPLE, mcwbuild, package_files
 
 FILES = {
-    "pt_package": ["SHA256SUMS", "best.pt", "manifest.json", "performance_pt.json", "training_source.yaml"],
-    "onnx_package": ["SHA256SUMS", "best.onnx", "manifest.json", "onnx_source.yaml", "performance_onnx.json"],
+    "pt_package": [
+        "SHA256SUMS", "best.pt", "evaluation_pt.npz", "manifest.json", "performance_pt.json", "training_source.yaml",
+    ],
+    "onnx_package": [
+        "SHA256SUMS", "best.onnx", "evaluation_onnx.npz", "manifest.json", "onnx_source.yaml", "performance_onnx.json",
+    ],
     "rknn_package": [
         "SHA256SUMS", "best_fp16.rknn", "best_int8.rknn", "manifest.json", "npu_inference.py",
         "performance_rknn.json", "rknn_source.yaml",
@@ -48,6 +52,18 @@ def test_accuracy_is_measured_at_every_phase_and_passes_its_gates(example: Path)
         assert models[name]["limit_percent"] == limit
         assert models[name]["drop_percent"] <= limit
         assert models[name]["gate"] == "passed"
+        assert not models[name]["loosened"]
+    for name in ("rk3588 FP16", "rk3588 INT8"):
+        low, high = models[name]["interval"]
+        assert low < models[name]["drop_percent"] < high <= limits[name]
+
+
+def test_the_contract_is_examined_and_not_doubted(example: Path) -> None:
+    record = documents.read_json(example / "pt_package" / "performance_pt.json").value
+    (found,) = [check for check in record["validation"]["checks"] if check["name"] == "contract check"]
+    assert found["status"] == "passed"
+    assert record["issues"] == []
+    assert {name for row in record["tuning_history"] for name in row["contract"]} >= {"input.format", "input.size"}
 
 
 def test_drops_are_those_of_the_recorded_figures(example: Path) -> None:

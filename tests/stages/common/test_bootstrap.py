@@ -102,7 +102,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(kind: str, images: int) -
 def test_intervals_of_average_precision_hold_the_truth_about_as_often() -> None:
     inside, made = covered("map50_95", 30, trials=60, seed=3, samples=200)
     assert made == 60
-    assert inside / made > 0.87  # 0.93 to 0.95 over thousands of trials: tests/campaign/coverage.py
+    assert inside / made > 0.87  # of few images they are a little too narrow; tests/campaign/coverage.py counts more
 
 
 def test_a_thousand_samples_of_many_classes_take_about_a_second() -> None:
