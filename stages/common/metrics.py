@@ -171,8 +171,9 @@ def matched(overlap: Floats, iou: float) -> NDArray[np.bool_]:
 def box_iou(boxes: Floats, truth: Floats) -> Floats:
     """[n, m] intersection over union of boxes x1 y1 x2 y2 [n, 4] and [m, 4]; 0 where both are empty."""
     low, high = np.maximum(boxes[:, None, :2], truth[None, :, :2]), np.minimum(boxes[:, None, 2:], truth[None, :, 2:])
-    shared = np.maximum(high - low, 0).prod(axis=2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(axis=1) for b in (boxes, truth)]
+    sides = np.maximum(high - low, 0)
+    shared = sides[:, :, 0] * sides[:, :, 1]
+    areas = [(b[:, 2] - b[:, 0]) * (b[:, 3] - b[:, 1]) for b in (boxes, truth)]
     union = areas[0][:, None] + areas[1] - shared
     found: Floats = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     return found
