@@ -77,7 +77,7 @@ def test_masks_poses_and_turned_boxes_are_kept_as_they_are_measured() -> None:
         filled.append(outlines(Labels(boxes / shape[0], classes, tuple(corners)), shape))
         whole = np.clip(np.round(one.boxes), 0, shape[0] - 1).astype(np.float32)
         whole[:, 2:] = np.maximum(whole[:, 2:], whole[:, :2] + 1)
-        parts = [(np.tri(int(y1 - y0), int(x1 - x0)).astype(bool)[::-1], int(y0), int(x0)) for x0, y0, x1, y1 in whole]
+        parts = [(upper_right(int(y1 - y0), int(x1 - x0)), int(y0), int(x0)) for x0, y0, x1, y1 in whole]
         masks.append(encoded(Segments(whole, one.scores, one.classes, tuple(parts), shape)))
         people.append(Skeletons(boxes, classes, points(boxes, visible=2)))
         poses.append(Poses(one.boxes, one.scores, one.classes, points(one.boxes).astype(np.float32)))
@@ -92,6 +92,11 @@ def test_masks_poses_and_turned_boxes_are_kept_as_they_are_measured() -> None:
     of_turned = bootstrap.value(match_turned(turned, things, CLASSES), "map50_95")
     assert of_turned == pytest.approx(exact[:, exact[0] >= 0].mean(), abs=EXACT)
     assert all(0.1 < value < 1 for value in (of_masks, of_poses, of_turned) if value is not None)
+
+
+def upper_right(rows: int, columns: int) -> np.ndarray:
+    """The triangle of the labels' three corners."""
+    return np.arange(columns)[None] / columns >= np.arange(rows)[:, None] / rows
 
 
 def points(boxes: np.ndarray, visible: float | None = None) -> np.ndarray:
