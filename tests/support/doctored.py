@@ -21,7 +21,7 @@ from mcwbuild.contract.bench import Bench
 from stages.common.contract_doctor import Diagnosis, Patient, examine
 from stages.common.evaluate import Settings, evaluate
 from stages.common.image_set import ImageSet, open_images
-from stages.families.opened import read_inertly
+from stages.families.opened import Wanted, of_checkpoint, read_inertly
 from stages.families.source import generate
 from stages.pt.torch_runner import TorchRunner
 
@@ -63,7 +63,7 @@ class Network:
 
     def __init__(self) -> None:
         checkpoint, self.family = read_inertly(EXAMPLE / "best.pt")
-        self.contract = inherit.critical(generate(checkpoint, self.family, "shapes", None))
+        self.contract = inherit.critical(generate(of_checkpoint(checkpoint, self.family), Wanted("shapes")))
         self.cut, self.head = self.family.cut(self.family.build(checkpoint))
         self.images = open_images(EXAMPLE / "data.yaml", None, self.contract)
         self._known: dict[Any, int] = {}

@@ -142,5 +142,5 @@ def test_a_dataset_of_texts_is_none_to_train_on(tmp_path: Path) -> None:
         cv2.imwrite(str(tmp_path / f"{split}.png"), np.zeros((20, 20, 3), np.uint8))
         (tmp_path / f"{split}.txt").write_text(f"{split}.png\tword\n")
     with pytest.raises(InputError) as caught:
-        survey(tmp_path, 1, lambda done, total: None)
+        survey(tmp_path, "object_detection", 1, lambda done, total: None)
     assert any("images with texts" in str(problem) for problem in caught.value.problems)
