@@ -24,7 +24,15 @@ TOY = ROOT / "tests" / "support" / "toy_harness.py"
 def start(folder: Path, deed: str, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, str(TOY), deed, "--out", str(folder / "out"), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)}
-    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    return subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # A shell's background job ignores ^C, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def outcome(folder: Path, deed: str) -> tuple[int, dict[str, Any], str, str]:
