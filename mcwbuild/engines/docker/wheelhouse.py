@@ -26,7 +26,6 @@ from mcwbuild.engines.machine import MINIMUM_GLIBC
 
 PIP = "pip==25.3"  # uv does not download wheels into a folder
 _PLATFORMS = [f"manylinux_2_{minor}_x86_64" for minor in range(MINIMUM_GLIBC[1], 4, -1)]
-_PIN = r"^([A-Za-z0-9._-]+)==(\S+)((?: \\\n    --hash=sha256:[0-9a-f]{64})+)"
 _PLATFORMS += ["manylinux2014_x86_64", "manylinux2010_x86_64", "manylinux1_x86_64"]
 
 
