@@ -1,4 +1,4 @@
-"""A board to run `npu_inference.py` on: a folder with the program, a model file and the stand-in's recording."""
+"""A stand-in for a board to run `npu_inference.py` on: a folder with the program, a model file and recorded outputs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.rknn import script
+from stages.rknn.targets import TARGETS
+from tests.support.rknn_file import rknn_file
 
 STANDIN = Path(__file__).with_name("standin_rknnlite")
 CONTRACT_SHA256 = "c0" * 32
@@ -69,24 +71,27 @@ class Board:
     @classmethod
     def make(cls, folder: Path, **changes: Any) -> Board:
         """A board with one model beside the program, and recorded outputs."""
-        model = b"RKNN\0\0\0\0" + b"weights " + CONTRACT_SHA256.encode() + b"\0"
-        (folder / "best_int8.rknn").write_bytes(model)
         data: dict[str, Any] = {
             "contract": contract(),
             "contract_sha256": CONTRACT_SHA256,
             "head": HEAD,
             "shapes": [list(output.shape) for output in outputs()],
             "target": "rk3576",
-            "chips": ["rk3576"],
-            "core_masks": ["NPU_CORE_AUTO", "NPU_CORE_0", "NPU_CORE_1", "NPU_CORE_0_1"],
             "lite": True,
             "toolkit": "2.3.2",
-            "models": [{"file": "best_int8.rknn", "sha256": hashlib.sha256(model).hexdigest()}],
             "postprocessing": {"confidence": 0.25, "nms": 0.7, "max_detections": 300},
             **changes,
         }
+        target = TARGETS[data["target"]]
+        names = data["head"].get("outputs") or [f"output_{number}" for number in range(len(data["shapes"]))]
+        named = dict(zip(names, data["shapes"], strict=True))
+        model = rknn_file(data["contract"], CONTRACT_SHA256, named, target.platform)
+        (folder / "best_int8.rknn").write_bytes(model)
+        data["models"] = [{"file": "best_int8.rknn", "sha256": hashlib.sha256(model).hexdigest()}]
+        data |= {"chips": list(target.chips), "core_masks": list(target.core_masks)}
         board = cls(folder, data)
         board.record(outputs())
+        board.configure(keep=True)
         (folder / "npu_inference.py").write_text(script.script(data["head"]["family"], data), "ascii")
         return board
 
@@ -94,9 +99,15 @@ class Board:
         """Let the stand-in give these outputs."""
         np.savez(self.folder / "outputs.npz", **{f"{number:02d}": array for number, array in enumerate(arrays)})
 
-    def fail(self, call: str, printed: str) -> None:
-        """Let the stand-in fail in `call`."""
-        (self.folder / "failure.json").write_text(json.dumps({"call": call, "print": printed}))
+    def configure(self, **settings: Any) -> None:
+        """Change what the stand-in is like; `rknnlite.settings` says what there is."""
+        file = self.folder / "standin.json"
+        known = json.loads(file.read_text("utf-8")) if file.exists() else {}
+        file.write_text(json.dumps({**known, **settings}), "utf-8")
+
+    def fail(self, call: str, printed: str, at: int = 1) -> None:
+        """Let the stand-in fail in the n-th `call`, and all later ones."""
+        self.configure(fail={"call": call, "print": printed, "at": at})
 
     def image(self, name: str = "image.png", size: tuple[int, int] = (120, 100), seed: int = 1) -> Path:
         """A picture [H, W] on the board."""

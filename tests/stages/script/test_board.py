@@ -77,7 +77,7 @@ def test_class_names_are_printed_and_never_run(board: Board) -> None:
 def test_standard_output_is_one_json_document_although_the_runtime_prints_there(board: Board) -> None:
     done = board.run(board.image(), "--json")
     assert json.loads(done.stdout)["model"] == "best_int8.rknn"
-    assert "noise on standard output" in done.stderr
+    assert "RKNN Runtime Information, librknnrt version: 2.3.2 (stand-in" in done.stderr
 
 
 def test_a_folder_is_worked_through_in_order_and_times_are_medians(board: Board, tmp_path: Path) -> None:
@@ -180,7 +180,7 @@ def test_the_chip_is_looked_at_before_the_model_is_loaded(
 
 
 def test_chips_without_the_python_runtime_are_told_so(tmp_path: Path) -> None:
-    board = Board.make(tmp_path, lite=False, target="rv1106", chips=["rv1106"])
+    board = Board.make(tmp_path, lite=False, target="rv1106")
     done = board.run(board.image())
     assert done.returncode == 5
     assert "does not run on rv1106" in done.stderr
@@ -197,7 +197,7 @@ def test_a_missing_runtime_package_is_named_with_its_version(board: Board, tmp_p
 
 def test_cores_are_passed_on_and_unknown_ones_refused(board: Board, tmp_path: Path) -> None:
     assert board.run(board.image(), "--core", "0_1").returncode == 0
-    assert (tmp_path / "core_mask.txt").read_text() == "3"
+    assert (tmp_path / "core_masks.txt").read_text() == "3\n"
     assert board.run(board.image(), "--core", "2").returncode == 2
 
 
