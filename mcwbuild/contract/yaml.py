@@ -232,6 +232,8 @@ def _syntax_problem(error: yaml.MarkedYAMLError, text: str) -> tuple[Mark, str, 
     if line.startswith("\t"):
         return mark, "this is not YAML: the line is indented with a tab", "indent with spaces"
     reason = " ".join(part for part in (error.context, error.problem) if part)
+    if "nesting depth" in reason:  # PyYAML 6.0.4 has a limit of its own
+        return mark, f"the document has more than {MAX_DEPTH} levels", None
     return (
         mark,
         f"this is not YAML: {_one_line(reason)}",
