@@ -17,6 +17,7 @@ class Phase:
 
     `artefacts` are always there unless listed in `optional`; the documents, the manifest and the
     sums always are. `evaluation` is what the next phase draws intervals from; it is there where accuracy was measured.
+    `board` is what a board measured of the package; it comes later, by `mcwbuild board merge`.
     """
 
     name: PhaseName
@@ -27,6 +28,7 @@ class Phase:
     source: str
     performance: str
     evaluation: str = ""
+    board: str = ""
 
     @property
     def package(self) -> str:
@@ -44,10 +46,15 @@ class Phase:
         return self.performance.removesuffix(".json")
 
     @property
+    def board_schema(self) -> str:
+        """The schema of the board's record: its file name without the suffix."""
+        return self.board.removesuffix(".json")
+
+    @property
     def files(self) -> tuple[str, ...]:
         """Every file that the package may hold."""
-        evaluation = (self.evaluation,) if self.evaluation else ()
-        return (*self.artefacts, self.source, self.performance, *evaluation, MANIFEST, SUMS)
+        later = tuple(name for name in (self.evaluation, self.board) if name)
+        return (*self.artefacts, self.source, self.performance, *later, MANIFEST, SUMS)
 
 
 _EVALUATIONS = ("evaluation_pt.npz", "evaluation_onnx.npz")
@@ -75,9 +82,10 @@ RKNN = Phase(
     "rknn",
     "conversion",
     "onnx",
-    ("best_fp16.rknn", "best_int8.rknn", "npu_inference.py"),
-    ("best_fp16.rknn", "best_int8.rknn"),
+    ("best_fp16.rknn", "best_int8.rknn", "npu_inference.py", "expected_fp16.npz", "expected_int8.npz"),
+    ("best_fp16.rknn", "best_int8.rknn", "expected_fp16.npz", "expected_int8.npz", "performance_rknn.device.json"),
     "rknn_source.yaml",
     "performance_rknn.json",
+    board="performance_rknn.device.json",
 )
 PHASES: dict[PhaseName, Phase] = {phase.name: phase for phase in (PT, ONNX, RKNN)}

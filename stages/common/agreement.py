@@ -1,4 +1,7 @@
-"""How far two runs of the same network agree: cosine, largest error and signal-to-noise ratio of each output."""
+"""How far two runs of the same network agree: cosine, largest error and signal-to-noise ratio of each output.
+
+Goes to the board with `mcwbuild board pack` too: Python 3.8 and numpy only.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[Any]
+Array = np.ndarray
 NEGLIGIBLE_ERROR = 1e-5  # of scores in 0..1 and of distance logits around 10
 
 
@@ -85,7 +87,9 @@ def compare_outputs(
     """
     sums = [Agreement() for _ in names]
     for reference, other in pairs:
-        for total, a, b in zip(sums, reference, other, strict=True):
+        if not len(sums) == len(reference) == len(other):
+            raise ValueError(f"{len(names)} outputs are named, {len(reference)} and {len(other)} were given")
+        for total, a, b in zip(sums, reference, other):  # noqa: B905 (3.8)
             total.add(a, b)
     return [
         {
@@ -94,7 +98,7 @@ def compare_outputs(
             "max_error": _finite(total.largest),
             "snr_db": _finite(total.snr_db),
         }
-        for name, total in zip(names, sums, strict=True)
+        for name, total in zip(names, sums)  # noqa: B905 (3.8)
     ]
 
 

@@ -23,7 +23,7 @@ from stages.common.per_image import THRESHOLDS, Matches, PerImage, Shares
 
 MAX_BYTES = 16 << 20  # what the gate between a stage and a package lets through
 _MAX_UNPACKED = 512 << 20  # bytes: 5000 images with 300 results each are 15 MB
-_MAX_MEMBERS = 64
+_MAX_MEMBERS = 256
 _TEXT = "<U64"
 _MATCHES = {"images": "<i4", "hits": "<u2", "results": "<i8", "objects": "<i4", "instances": "<i8"}
 
@@ -59,10 +59,7 @@ def arrays(per_image: PerImage) -> dict[str, NDArray[Any]]:
 def write(kept: Kept, path: Path, bench: Bench) -> None:
     """Store `kept`; where it is too large for a package, say so instead: the next gate then has no interval."""
     about = {"model_sha256": np.array(kept.model_sha256, _TEXT), "order": np.array(kept.order, _TEXT)}
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:  # as `np.savez_compressed`, which may pickle
-        for name, array in {**about, **arrays(kept.per_image)}.items():
-            with archive.open(f"{name}.npy", "w") as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
+    write_arrays(path, {**about, **arrays(kept.per_image)})
     size = path.stat().st_size
     if size > MAX_BYTES:
         path.unlink()
@@ -70,10 +67,18 @@ def write(kept: Kept, path: Path, bench: Bench) -> None:
         bench.note(too_large, "warning")
 
 
+def write_arrays(path: Path, named: Mapping[str, NDArray[Any]]) -> None:
+    """Store plain arrays as `np.savez_compressed` does, which would pickle others. Raises ValueError for those."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in named.items():
+            with archive.open(f"{name}.npy", "w") as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+
+
 def read(path: Path) -> Kept:
     """The evaluation at `path`. Raises InputError where it is none."""
     try:
-        found = _members(path)
+        found = members(path)
         about = {name: str(_array(found.pop(name, None), _TEXT, name, 0)) for name in ("model_sha256", "order")}
         return Kept(about["model_sha256"], about["order"], restored(found))
     except (OSError, ValueError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
@@ -146,7 +151,8 @@ def _array(array: Any, kind: str, name: str, dimensions: int) -> NDArray[Any]:
     return found
 
 
-def _members(path: Path) -> dict[str, NDArray[Any]]:
+def members(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays of an archive that nobody vouches for. Raises OSError, ValueError, EOFError, what `zipfile` raises."""
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f"it has {path.stat().st_size} bytes, and {MAX_BYTES} are allowed")
     with zipfile.ZipFile(path) as archive:

@@ -1,4 +1,7 @@
-"""How long each part of the work on one image takes."""
+"""How long each part of the work on one image takes.
+
+Goes to the board with `mcwbuild board pack` too: Python 3.8 and numpy only.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ class Timer:
 
     def latency_ms(self) -> dict[str, dict[str, float | None]]:
         """p50, p90 and p99 of each part and of their sum per image; None where nothing was timed."""
-        rows = {**self.parts, "total": [sum(image) for image in zip(*self.parts.values(), strict=True)]}
+        rows = {**self.parts, "total": [sum(image) for image in zip(*self.parts.values())]}  # noqa: B905 (3.8)
         return {name: _percentiles(values) for name, values in rows.items()}
 
 
@@ -42,4 +45,4 @@ def _percentiles(values: list[float]) -> dict[str, float | None]:
     if not values:
         return {f"p{percent}": None for percent in PERCENTILES}
     found = np.percentile(values, PERCENTILES)
-    return {f"p{percent}": round(float(value), _DIGITS) for percent, value in zip(PERCENTILES, found, strict=True)}
+    return {f"p{percent}": round(float(value), _DIGITS) for percent, value in zip(PERCENTILES, found)}  # noqa: B905 (3.8)

@@ -62,7 +62,8 @@ class Measured:
 
     device, metrics, inference: blocks of the performance record; comparison: a `measure.Comparison`;
     not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held;
-    kept: the file with the evaluation image by image, empty where accuracy was not measured.
+    kept: the file with the evaluation image by image, empty where accuracy was not measured;
+    expected: the file with what a board's outputs are held against.
     """
 
     device: Mapping[str, Any]
@@ -73,3 +74,4 @@ class Measured:
     seconds: Mapping[str, float]
     peak_kb: int
     kept: str = ""
+    expected: str = ""

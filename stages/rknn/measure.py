@@ -15,6 +15,7 @@ from stages.common.ground_truth import Labels
 from stages.common.labels import labels_of
 from stages.common.text_labels import text_labels
 from stages.families import family_of
+from stages.rknn.expected import Expected
 from stages.rknn.job import Job
 from stages.rknn.reference import OnnxRunner
 
@@ -64,8 +65,13 @@ def accuracy(
     )
 
 
-def compare(runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress) -> Comparison:
-    """Run ONNX Runtime and the build side by side over a few of the images, evenly spread."""
+def compare(
+    runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress, expected: Expected
+) -> Comparison:
+    """Run ONNX Runtime and the build side by side over a few of the images, evenly spread.
+
+    The build's outputs for the first of them go into `expected`.
+    """
     decode, silent = family_of(job.head).decode, tasks.of(job.contract).silent(job.head)
     names = list(job.head["outputs"])
     reference = OnnxRunner(Path(job.model), job.contract, names, job.threads)
@@ -75,10 +81,11 @@ def compare(runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], o
     def pairs() -> Iterator[Pair]:
         chosen = evaluate.prepared_images([images[place] for place in places], job.contract)
         for done, prepared in enumerate(chosen, 1):
-            expected, built = (each.run(each.feed(prepared)) for each in (reference, runner))
-            found[0] += len(decode(expected, job.head, job.confidence)[1])
+            wanted, built = (each.run(each.feed(prepared)) for each in (reference, runner))
+            expected.add(prepared, built)
+            found[0] += len(decode(wanted, job.head, job.confidence)[1])
             found[1] += len(decode(built, job.head, silent)[1])
-            yield expected, built
+            yield wanted, built
             on_progress(done, len(places))
 
     return Comparison(agreement.compare_outputs(pairs(), names), len(places), *found)

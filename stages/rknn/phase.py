@@ -71,6 +71,8 @@ def _make(job: Job, child: build.Child, asked: Request, bench: Bench) -> Outcome
     built = build.run(job, child, bench.emit)
     target = bench.out / f"best_{job.variant}.rknn"
     shutil.copyfile(built.file, target)
+    if built.measured.expected:
+        shutil.copyfile(built.measured.expected, bench.out / f"expected_{job.variant}.npz")
     artefact = readback.read(target, job.variant, asked.model, asked.target, _version(built))
     on_cpu = built.log.on("CPU")
     if on_cpu:

@@ -37,6 +37,7 @@ from stages.common.agreement import in_words
 from stages.common.evaluate import Evaluation
 from stages.common.evaluation_file import Kept
 from stages.rknn import measure
+from stages.rknn.expected import Expected
 from stages.rknn.job import Job, Measured
 from stages.rknn.leash import tie_to
 
@@ -146,8 +147,9 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
         metric = main_metric(job.contract["model"]["task"])
         reached = verdict.metrics.get(metric)
         step.result = "accuracy not measured" if reached is None else f"{metric} {reached:.4f}"
+    expected = Expected()
     with bench.step(f"{job.variant} compare", "with ONNX Runtime") as step:
-        comparison = measure.compare(runner, job, images, step.progress)
+        comparison = measure.compare(runner, job, images, step.progress, expected)
         step.result = in_words(comparison.outputs)
     return Measured(
         device=runner.device,
@@ -158,6 +160,7 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
         seconds=toolkit.seconds,
         peak_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         kept=_keep(verdict, Path(job.export).with_name("evaluation.npz"), bench),
+        expected=expected.write(Path(job.export).with_name("expected.npz"), verdict.per_image),
     )
 
 

@@ -21,8 +21,8 @@ FILES = {
         "SHA256SUMS", "best.onnx", "evaluation_onnx.npz", "manifest.json", "onnx_source.yaml", "performance_onnx.json",
     ],
     "rknn_package": [
-        "SHA256SUMS", "best_fp16.rknn", "best_int8.rknn", "manifest.json", "npu_inference.py",
-        "performance_rknn.json", "rknn_source.yaml",
+        "SHA256SUMS", "best_fp16.rknn", "best_int8.rknn", "expected_fp16.npz", "expected_int8.npz",
+        "manifest.json", "npu_inference.py", "performance_rknn.json", "rknn_source.yaml",
     ],
 }  # fmt: skip
 

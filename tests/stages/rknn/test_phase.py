@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx import TensorProto
 
@@ -15,6 +16,7 @@ from mcwbuild.contract import artefacts, documents, manifest
 from stages.common import images
 from stages.common.detection import finish
 from stages.families.yolo.decode import decode
+from stages.rknn import expected
 from stages.rknn.reference import OnnxRunner
 from tests.support import toy_onnx
 from tests.support.board import Board
@@ -42,9 +44,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_package_holds_the_workflows_files_and_their_hashes(made: Path) -> None:
     assert {path.name for path in (made / "out").iterdir()} == {
         *("best_fp16.rknn", "best_int8.rknn", "npu_inference.py", "rknn_source.yaml", "performance_rknn.json"),
-        *("manifest.json", "SHA256SUMS"),
+        *("expected_fp16.npz", "expected_int8.npz", "manifest.json", "SHA256SUMS"),
     }
     assert manifest.verify(made / "out") == []
+
+
+def test_what_the_simulator_gave_is_kept_for_the_board(made: Path) -> None:
+    head = documents.read_yaml(made / "out" / "rknn_source.yaml").value["postprocessing"]["head"]
+    record = json.loads((made / "out" / "performance_rknn.json").read_text())
+    for variant in ("fp16", "int8"):
+        file = made / "out" / f"expected_{variant}.npz"
+        with np.load(file, allow_pickle=False) as kept:
+            assert kept["input 0"].shape == (32, 32, 3)
+            given = [kept[f"output 0 {place}"] for place in range(len(head["outputs"]))]
+        shapes = [tensor["shape"] for tensor in record["model_info"][variant]["outputs"]]
+        assert [list(output.shape) for output in given] == shapes
+        assert all(output.dtype == np.float16 for output in given) == (variant == "fp16")
+        evaluation = expected.evaluation(file)
+        assert evaluation is not None
+        assert evaluation.count == 4
 
 
 def test_the_record_says_what_was_measured_and_what_was_not(made: Path) -> None:
