@@ -185,7 +185,8 @@ def test_a_billion_laughs_stop_at_the_first_line() -> None:
 def test_size_depth_and_number_of_values_are_limited() -> None:
     assert "larger than" in problems("a: " + "x" * MAX_BYTES)[0]
     assert "levels" in problems("[" * (MAX_DEPTH + 5) + "]" * (MAX_DEPTH + 5))[0]
-    assert "levels" in problems("[" * 400_000)[0]
+    deep = problems("[" * 400_000)[0]
+    assert "levels" in deep or "nesting depth" in deep  # libyaml's own limit from PyYAML 6.0.4 on
     assert "values" in problems("[" + "1," * (MAX_NODES + 1) + "]")[0]
 
 
