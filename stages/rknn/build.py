@@ -21,7 +21,6 @@ from mcwbuild.contract.events import Emit, Started, from_line
 from stages.rknn import compiler_log, failures
 from stages.rknn.compiler_log import CompilerLog
 from stages.rknn.job import Job, Measured
-from stages.rknn.targets import Variant
 
 CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
 SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
@@ -88,20 +87,20 @@ class Child:
 
 
 class Children:
-    """The child of each variant, in its own folder below `folder`, with `threads` for each.
+    """The child of each build, by its name and in a folder of that name below `folder`, with `threads` for each.
 
     All of `ahead` load the toolkit at once, the others when they are asked for. None outlives the `with` block.
     """
 
-    def __init__(self, folder: Path, threads: int, ahead: Sequence[Variant]) -> None:
+    def __init__(self, folder: Path, threads: int, ahead: Sequence[str]) -> None:
         self._folder, self._threads, self._ahead = folder, threads, ahead
-        self._started: dict[Variant, Child] = {}
+        self._started: dict[str, Child] = {}
 
     def __enter__(self) -> Children:
         with contextlib.ExitStack() as half_done:
             half_done.callback(self.__exit__)
-            for variant in self._ahead:
-                self.of(variant)
+            for name in self._ahead:
+                self.of(name)
             half_done.pop_all()
         return self
 
@@ -109,11 +108,11 @@ class Children:
         for child in self._started.values():
             child.end()
 
-    def of(self, variant: Variant) -> Child:
-        """The variant's child, started now where it was not yet."""
-        if variant not in self._started:
-            self._started[variant] = Child(self._folder / variant, self._threads)
-        return self._started[variant]
+    def of(self, name: str) -> Child:
+        """The build's child, started now where it was not yet."""
+        if name not in self._started:
+            self._started[name] = Child(self._folder / name, self._threads)
+        return self._started[name]
 
     def kill(self) -> None:
         """Kill all of them; whoever waits for one goes on then."""

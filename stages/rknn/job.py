@@ -11,24 +11,47 @@ from typing import Any, Literal
 from stages.rknn.targets import Variant
 
 Algorithm = Literal["normal", "kl_divergence", "mmse"]
+Method = Literal["channel", "layer"]
+Finer = Literal["float16", "int16"]
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """How an INT8 build is quantized.
+
+    `method`: one scale for each channel of the weights, or one for all; `images`: how many of the calibration set;
+    `layers`: tensors, by the toolkit's names, that are computed in a finer type, in hybrid quantization;
+    `auto_hybrid`: the cosine below which the toolkit itself computes a layer in float16, 0..1, None where it does not.
+    """
+
+    algorithm: Algorithm
+    method: Method
+    images: int
+    layers: tuple[tuple[str, Finer], ...] = ()
+    auto_hybrid: float | None = None
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Quantization:
+        """From the plain data that `asdict` gives."""
+        return cls(**{**data, "layers": tuple((str(name), kind) for name, kind in data["layers"])})
 
 
 @dataclass(frozen=True)
 class Job:
-    """One build and its measurement.
+    """One build and its measurement, which reports call `name`.
 
-    `mean` and `std` are in 0..255 units, one value a channel; `calibration` is the toolkit's dataset file,
-    None for FP16; `images` are measured, with labels if `labelled` (none: generated ones are taken), `texts` being
-    those of text recognition;
-    `contract` is the critical block, `head` describes the outputs.
+    `quantization` and `calibration`, the toolkit's dataset file, are None for FP16; `mean` and `std` are in 0..255
+    units, one value a channel; `images` are measured, with labels if `labelled` (none: generated ones are taken),
+    `texts` being those of text recognition; `contract` is the critical block, `head` describes the outputs.
     """
 
+    name: str
     variant: Variant
     model: str
     export: str
     platform: str
     optimization_level: int
-    algorithm: Algorithm
+    quantization: Quantization | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     custom_string: str
@@ -53,6 +76,8 @@ class Job:
         data: dict[str, Any] = json.loads(path.read_text("ascii"))
         for name in ("mean", "std", "images", "texts"):
             data[name] = tuple(data[name])
+        if data["quantization"] is not None:
+            data["quantization"] = Quantization.of(data["quantization"])
         return cls(**data)
 
 

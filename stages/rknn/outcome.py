@@ -13,6 +13,7 @@ from stages.common import evaluation_file, gates
 from stages.common.evaluation_file import order_of
 from stages.common.gates import Question, Side
 from stages.rknn.build import Built
+from stages.rknn.job import Quantization
 from stages.rknn.readback import Artefact
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
@@ -25,9 +26,13 @@ _ESTIMATE = (
 
 @dataclass(frozen=True)
 class Outcome:
-    """A variant that was made: how it was built, what was read back from it, and how it was judged."""
+    """A variant that was made: how it was built, what was read back from it, and how it was judged.
+
+    `quantization` is None for FP16.
+    """
 
     variant: Variant
+    quantization: Quantization | None
     built: Built
     artefact: Artefact
     gates: tuple[Gate, ...] = ()

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-from mcwbuild import __version__
 from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.contract.stage import Stage
-from stages.rknn import build, calibration, readback, record, request, script, side_by_side
+from stages.rknn import build, calibration, record, request, script, side_by_side
 from stages.rknn.calibration import Calibration
-from stages.rknn.job import Job
-from stages.rknn.outcome import Outcome, judged
+from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
+from stages.rknn.workshop import Workshop, delivered
 
 SCRIPT = "npu_inference.py"
 
@@ -36,10 +33,10 @@ def work(asked: Request, bench: Bench) -> None:
     ahead = asked.variants if asked.threads > 1 else asked.variants[:1]
     with build.Children(bench.scratch, share.threads, ahead) as children:
         calibrated = _calibrate(asked, bench)
+        workshop = Workshop(asked, calibrated, children, share.threads, bench.scratch)
 
         def maker(variant: Variant) -> Callable[[Emit], Outcome]:
-            job = _job(variant, asked, calibrated, share.threads, bench.scratch)
-            return lambda emit: _make(job, children.of(variant), asked, replace(bench, emit=emit))
+            return lambda emit: _make(variant, workshop, replace(bench, emit=emit))
 
         jobs = {variant: maker(variant) for variant in asked.variants}
         made = side_by_side.all_of(jobs, bench.emit, share.at_once, children.kill)
@@ -62,52 +59,15 @@ def _calibrate(asked: Request, bench: Bench) -> Calibration | None:
     return made
 
 
-def _make(job: Job, child: build.Child, asked: Request, bench: Bench) -> Outcome:
-    """Build, measure and read back one variant."""
-    # A copy of its own, alone in its folder: an ONNX file can name other files to read, by relative paths.
-    alone = Path(job.model)
-    alone.parent.mkdir()
-    shutil.copyfile(asked.model.path, alone)
-    built = build.run(job, child, bench.emit)
-    target = bench.out / f"best_{job.variant}.rknn"
-    shutil.copyfile(built.file, target)
-    if built.measured.expected:
-        shutil.copyfile(built.measured.expected, bench.out / f"expected_{job.variant}.npz")
-    artefact = readback.read(target, job.variant, asked.model, asked.target, _version(built))
-    on_cpu = built.log.on("CPU")
+def _make(variant: Variant, workshop: Workshop, bench: Bench) -> Outcome:
+    """Build, measure and judge one variant; its file is in the package then."""
+    outcome = workshop.make(variant, variant, workshop.plain(variant), bench.emit)
+    outcome = delivered(outcome, bench.out)
+    on_cpu = outcome.built.log.on("CPU")
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
-        bench.note(f"{len(on_cpu)} layers of {target.name} run on the CPU: {kinds}", "warning")
-    return judged(Outcome(job.variant, built, artefact), asked)
-
-
-def _version(built: build.Built) -> str:
-    return str(built.measured.device["versions"]["rknn-toolkit2"])
-
-
-def _job(variant: Variant, asked: Request, calibrated: Calibration | None, threads: int, scratch: Path) -> Job:
-    mean, std = asked.model.normalisation
-    return Job(
-        variant=variant,
-        model=str(scratch / f"{variant}-model" / "model.onnx"),
-        export=str(scratch / variant / "made.rknn"),
-        platform=asked.target.platform,
-        optimization_level=asked.optimization_level,
-        algorithm=asked.algorithm,
-        mean=mean,
-        std=std,
-        custom_string=readback.custom_string(asked.model, __version__),
-        calibration=str(calibrated.file) if calibrated is not None and variant == "int8" else None,
-        contract=asked.model.contract,
-        head=asked.model.head,
-        images=tuple(str(image.absolute()) for image in asked.images.images if isinstance(image, Path)),
-        labelled=asked.images.labels is not None,
-        texts=asked.images.texts,
-        confidence=asked.confidence,
-        iou=asked.iou,
-        max_detections=asked.max_detections,
-        threads=threads,
-    )
+        bench.note(f"{len(on_cpu)} layers of {outcome.artefact.path.name} run on the CPU: {kinds}", "warning")
+    return outcome
 
 
 def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def performance_record(
         inference_performance=each(outcomes.speed),
         model_info=each(outcomes.model_info),
         comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
-        tuning_history=[_attempt(outcome, request, calibration) for outcome in made.values()],
+        tuning_history=[_attempt(outcome, request) for outcome in made.values()],
         issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(request)],
         validation=performance.validation(all_gates, all_checks),
     )
@@ -69,15 +69,14 @@ def _configuration(request: Request) -> dict[str, Any]:
     return {**request.images.configuration, **test_configuration(request.model.contract, settings)}
 
 
-def _attempt(outcome: Outcome, request: Request, calibration: Calibration | None) -> dict[str, Any]:
-    measured = outcome.built.measured
-    quantized = outcome.variant == "int8"
+def _attempt(outcome: Outcome, request: Request) -> dict[str, Any]:
+    measured, chosen = outcome.built.measured, outcome.quantization
     metric = performance.main_metric(request.model.contract["model"]["task"])
     return {
         "variant": outcome.variant,
         "optimization_level": request.optimization_level,
-        "algorithm": request.algorithm if quantized else None,
-        "calibration_images": len(calibration.images) if quantized and calibration else None,
+        "algorithm": chosen.algorithm if chosen else None,
+        "calibration_images": chosen.images if chosen else None,
         **({} if metric == COSINE else {metric: measured.metrics.get(metric)}),
         "build_seconds": measured.seconds["build"],
         "peak_memory_mb": round(measured.peak_kb / 1024),
@@ -152,13 +151,14 @@ def source_document(
 
 def _quantization(made: Made, request: Request, calibration: Calibration | None) -> dict[str, Any]:
     int8: dict[str, Any] = {"enabled": "int8" in made, "reason": request.absent.get("int8")}
-    if calibration is not None and request.calibration is not None:
+    chosen = made["int8"].quantization if "int8" in made else None
+    if chosen is not None and calibration is not None and request.calibration is not None:
         int8 |= {
-            "algorithm": request.algorithm,
-            "method": "channel",
+            "algorithm": chosen.algorithm,
+            "method": chosen.method,
             "dataset": {
                 "path": request.calibration.file,
-                "size": len(calibration.images),
+                "size": chosen.images,
                 "source": request.calibration.source,
                 "sha256": calibration.sha256,
             },

@@ -119,36 +119,37 @@ def last_line(error: BaseException) -> str:
 
 def build(toolkit: Toolkit, job: Job) -> None:
     """Configure, load, build and export."""
-    quantized = job.calibration is not None
+    chosen = job.quantization
+    quantized = {} if chosen is None else {"quantized_algorithm": chosen.algorithm, "quantized_method": chosen.method}
     toolkit.call(
         "config",
         mean_values=[list(job.mean)],
         std_values=[list(job.std)],
         target_platform=job.platform,
-        quantized_algorithm=job.algorithm,
         optimization_level=job.optimization_level,
         custom_string=job.custom_string,
+        **quantized,
     )
     toolkit.call("load_onnx", job.model)
-    toolkit.call("build", do_quantization=quantized, dataset=job.calibration)
+    toolkit.call("build", do_quantization=chosen is not None, dataset=job.calibration)
     toolkit.call("export_rknn", job.export)
 
 
 def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
     """Build and measure one variant."""
-    with bench.step(f"{job.variant} build", job.platform) as step:
+    with bench.step(f"{job.name} build", job.platform) as step:
         build(toolkit, job)
         step.result = f"{Path(job.export).stat().st_size / 1e6:.1f} MB"
     runner = SimulatorRunner(toolkit, job.platform)
     images = measure.test_images(job)
-    with bench.step(f"{job.variant} test", f"{len(images)} images on the simulator") as step:
+    with bench.step(f"{job.name} test", f"{len(images)} images on the simulator") as step:
         toolkit.call("init_runtime")
         verdict = measure.accuracy(runner, job, images, step.progress)
         metric = main_metric(job.contract["model"]["task"])
         reached = verdict.metrics.get(metric)
         step.result = "accuracy not measured" if reached is None else f"{metric} {reached:.4f}"
     expected = Expected()
-    with bench.step(f"{job.variant} compare", "with ONNX Runtime") as step:
+    with bench.step(f"{job.name} compare", "with ONNX Runtime") as step:
         comparison = measure.compare(runner, job, images, step.progress, expected)
         step.result = in_words(comparison.outputs)
     return Measured(

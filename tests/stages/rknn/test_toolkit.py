@@ -11,7 +11,7 @@ from mcwbuild.contract import artefacts, inherit
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.events import Event, Finished
 from stages.rknn import build, calibration
-from stages.rknn.job import Job
+from stages.rknn.job import Job, Quantization
 from stages.rknn.targets import Variant
 from tests.support import toy_onnx
 
@@ -29,12 +29,13 @@ def job(
         paths = sorted((data.parent / "images" / "train").iterdir())
         listing = str(calibration.write(paths, contract, folder / "cal", lambda done, total: None).file)
     return Job(
+        name=variant,
         variant=variant,
         model=str(folder / "best.onnx"),
         export=str(folder / "made.rknn"),
         platform=platform,
         optimization_level=3,
-        algorithm="normal",
+        quantization=Quantization("normal", "channel", 4) if variant == "int8" else None,
         mean=tuple(given["preprocessing"]["normalize"]["mean"]),
         std=tuple(given["preprocessing"]["normalize"]["std"]),
         custom_string='{"mcwbuild": "test"}',

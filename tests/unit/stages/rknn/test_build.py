@@ -16,7 +16,7 @@ import pytest
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, StageFailed
 from mcwbuild.contract.events import Event, Progressed, Started
 from stages.rknn import build
-from stages.rknn.job import Job, Measured
+from stages.rknn.job import Job, Measured, Quantization
 
 LOGS = Path(__file__).with_name("logs")
 ROOT = Path(__file__).parents[4]
@@ -34,12 +34,13 @@ SUCCESS = f"json.dump({{'measured': json.loads({json.dumps(asdict(MEASURED))!r})
 
 def job(tmp_path: Path) -> Job:
     return Job(
+        name="int8",
         variant="int8",
         model="model.onnx",
         export=str(tmp_path / "made.rknn"),
         platform="rk3588",
         optimization_level=3,
-        algorithm="normal",
+        quantization=Quantization("normal", "channel", 4),
         mean=(0.0,),
         std=(255.0,),
         custom_string="",

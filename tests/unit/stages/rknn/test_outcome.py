@@ -19,7 +19,7 @@ from stages.common.image_set import ImageSet
 from stages.families import FAMILIES
 from stages.rknn import compiler_log, outcome, readback, record, targets
 from stages.rknn.build import Built
-from stages.rknn.job import Measured
+from stages.rknn.job import Measured, Quantization
 from stages.rknn.model import Model
 from stages.rknn.outcome import Outcome
 from stages.rknn.readback import Artefact
@@ -81,7 +81,9 @@ def made(score: float = 0.5, **changes: Any) -> Outcome:
         peak_kb=1,
     )
     built = Built(Path("made.rknn"), replace(measured, **changes), compiler_log.parse(""))
-    return Outcome("int8", built, Artefact(Path("best_int8.rknn"), SHA, 1, facts()))
+    return Outcome(
+        "int8", Quantization("normal", "channel", 4), built, Artefact(Path("best_int8.rknn"), SHA, 1, facts())
+    )
 
 
 def facts(**changes: Any) -> RknnFacts:
