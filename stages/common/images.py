@@ -66,7 +66,11 @@ def read(path: Any, form: str = "BGR") -> np.ndarray:
     where `form` is RGBA it is kept as a fourth channel, 255 where the file has none.
     Raises OSError where the file cannot be read, ValueError where it is not a whole image.
     """
-    data = Path(path).read_bytes()
+    return picture(Path(path).read_bytes(), form)
+
+
+def picture(data: bytes, form: str = "BGR") -> np.ndarray:
+    """`read` of a file's bytes. Raises ValueError where they are not a whole image."""
     reason = damage(data)
     image = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:

@@ -1,6 +1,6 @@
 """How long each part of the work on one image takes.
 
-Goes to the board with `mcwbuild board pack` too: Python 3.8 and numpy only.
+The generated board script is made of this file, and `mcwbuild board pack` takes it along: Python 3.8 and numpy only.
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ def test_the_board_s_program_finds_what_stands_in_the_outputs(run: tuple[Path, d
     board.record(outputs)
     done = board.run(board.image(), "--json")
     assert done.returncode == 0, done.stderr
-    (said,) = json.loads(done.stdout)["images"]
+    said = json.loads(done.stdout)
     (found,) = said["detections"]
     assert (found["class"], found["name"]) == (1, "blue_disc")
     assert found["score"] == pytest.approx(0.9, abs=1e-6)

@@ -49,7 +49,7 @@ def test_a_classifier_and_the_same_file_as_any_network(tmp_path: Path) -> None:
     ] == ["passed"] * 3
     board = Board.of_package(tmp_path / "out" / "rknn_package", tmp_path / "out")
     board.record([np.zeros(shape, np.float32) for shape in board.data["shapes"]])
-    (said,) = json.loads(board.run(board.image(), "--json", "--conf", "0.1").stdout)["images"]
+    said = json.loads(board.run(board.image(), "--json", "--conf", "0.1").stdout)
     assert len(said["classes"]) == 6
     _generic(tmp_path)
 

@@ -67,7 +67,6 @@ def test_only_the_console_and_the_stages_side_of_the_wall_print() -> None:
         "mcwbuild/report/console.py",
         "mcwbuild/contract/stage.py",
         "mcwbuild/contract/bench.py",
-        "stages/rknn/board.py",
     }
     assert printing <= allowed
 

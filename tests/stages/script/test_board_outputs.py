@@ -29,9 +29,9 @@ def test_outputs_of_any_network_are_told_and_kept_as_they_are(tmp_path: Path) ->
     given = [RANDOM.normal(0, 2, shape).astype(np.float32) for shape in SHAPES]
     board.record(given)
     path = board.image()
-    done = board.run(path, "--json", "--out", tmp_path / "kept")
+    done = board.run(path, "--json", "--outputs", tmp_path / "kept")
     assert done.returncode == 0, done.stderr
-    (said,) = json.loads(done.stdout)["images"]
+    said = json.loads(done.stdout)
     for entry, name, output in zip(said["outputs"], head["outputs"], given, strict=True):
         assert (entry["name"], entry["shape"]) == (name, list(output.shape))
         wanted = [float(output.min()), float(output.max()), float(output.mean())]
@@ -53,7 +53,7 @@ def test_scores_become_classes_as_their_head_says(tmp_path: Path) -> None:
         output = np.array([[0.2, 0.5, 0.3]], np.float32)
         board.record([output])
         done = board.run(board.image(), "--json", "--conf", "0")
-        (said,) = json.loads(done.stdout)["images"]
+        said = json.loads(done.stdout)
         wanted = np.exp(output[0]) / np.exp(output[0]).sum() if activation == "softmax" else output[0]
         assert [entry["class"] for entry in said["classes"]] == [1, 2, 0]
         assert np.allclose([entry["score"] for entry in said["classes"]], np.sort(wanted)[::-1], atol=1e-6)

@@ -68,14 +68,14 @@ def test_every_head_that_is_decoded_has_a_script() -> None:
 
 
 @HEADS
-def test_it_imports_nothing_but_the_standard_library_numpy_opencv_and_the_runtime(head: str) -> None:
+def test_it_imports_nothing_but_the_standard_library_numpy_opencv_or_pillow_and_the_runtime(head: str) -> None:
     imported = set()
     for node in ast.walk(ast.parse(script.code(head))):
         if isinstance(node, ast.Import):
             imported |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
-    assert imported - set(sys.stdlib_module_names) == {"cv2", "numpy", "rknnlite"}
+    assert imported - set(sys.stdlib_module_names) == {"PIL", "cv2", "numpy", "rknnlite"}
 
 
 @HEADS

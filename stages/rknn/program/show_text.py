@@ -1,4 +1,4 @@
-"""The part of `npu_inference.py` that shows what was read. Used as text, like `board.py`. Python 3.8."""
+"""The part of `npu_inference.py` that shows what was read. Used as text, like `main.py`. Python 3.8."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.rknn.show import write_label
+from stages.rknn.program.show import write_label
 
 
 def text_entries(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The part of `npu_inference.py` that shows turned boxes. Used as text, like `board.py`. Python 3.8, OpenCV only."""
+"""The part of `npu_inference.py` that shows turned boxes. Used as text, like `main.py`. Python 3.8, OpenCV only."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from stages.common.turned import corners_of
-from stages.rknn.show import GREEN, entries_of, write_label
+from stages.rknn.program.show import GREEN, entries_of, write_label
 
 
 def turned_entries(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -33,3 +33,9 @@ def draw_turned(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
         corners = np.round(entry["corners"]).astype(np.int32)
         cv2.polylines(image, [corners], True, GREEN, 2)
         write_label(image, entry, *corners.min(axis=0).tolist())
+
+
+def turned_rows(found: Any) -> list[dict[str, Any]]:
+    """Of each object Ultralytics' two: rbox, as in the entries, and poly, its four corners; COCO itself has neither."""
+    pairs = zip(found.boxes.tolist(), corners_of(found.boxes).tolist())  # noqa: B905 (3.8)
+    return [{"rbox": box, "poly": [value for corner in places for value in corner]} for box, places in pairs]

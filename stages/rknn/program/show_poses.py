@@ -1,4 +1,4 @@
-"""The part of `npu_inference.py` that shows keypoints. Used as text, like `board.py`. Python 3.8, OpenCV only."""
+"""The part of `npu_inference.py` that shows keypoints. Used as text, like `main.py`. Python 3.8, OpenCV only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.rknn.show import GREEN, box_entries, draw_boxes
+from stages.rknn.program.show import GREEN, box_entries, box_rows, draw_boxes
 
 _SEEN = 0.5  # visibility from which on a keypoint is drawn, Ultralytics' value
 _RADIUS = 3  # pixels
@@ -28,3 +28,11 @@ def draw_poses(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     for x, y, visible in found.keypoints.reshape(-1, 3).tolist():
         if visible >= _SEEN:
             cv2.circle(image, (round(x), round(y)), _RADIUS, GREEN, -1)
+
+
+def pose_rows(found: Any) -> list[dict[str, Any]]:
+    """Of each object COCO's bbox and its keypoints, x, y and how visible one after the other."""
+    rows = box_rows(found)
+    for row, points in zip(rows, found.keypoints):  # noqa: B905 (3.8)
+        row["keypoints"] = points.ravel().tolist()
+    return rows

@@ -1,28 +1,17 @@
 """The part of `npu_inference.py` that shows a result: what every task has in common, and a detector's boxes.
 
-Used here only as text, like `board.py`. Python 3.8, numpy and OpenCV only.
+Used here only as text, like `main.py`. Python 3.8, numpy and OpenCV only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
-from stages.rknn.npu import INPUT, Stop
-
 GREEN = (0, 255, 0)  # blue, green, red
-
-
-def keep_image(image: np.ndarray, found: Any, names: Sequence[str], target: Path) -> None:
-    """Write the image that was drawn into."""
-    del found, names
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if not cv2.imwrite(str(target), image):
-        raise Stop(INPUT, f"{target} cannot be written. Give --out another folder.")
 
 
 class View(NamedTuple):
@@ -30,8 +19,9 @@ class View(NamedTuple):
 
     name: of the results in the JSON document. decode: (outputs, head, confidence) -> candidates. finish: (candidates,
     placement, shape, iou, max_detections) -> the result. entries: (result, class names) -> a mapping for each thing
-    found. text: an entry's own words for people. draw: (image, result, class names), into the image.
-    keep: (image, result, class names, file), on the disk.
+    found. text: an entry's own words for people. draw: (image, result, class names), into the image; None where there
+    is nothing to draw. coco: result -> for each thing found what COCO's format has beside class and score; None where
+    COCO has none.
     """
 
     name: str
@@ -39,8 +29,8 @@ class View(NamedTuple):
     finish: Callable[..., Any]
     entries: Callable[..., Any]
     text: Callable[..., str]
-    draw: Callable[..., None]
-    keep: Callable[..., None] = keep_image
+    draw: Callable[..., None] | None
+    coco: Callable[..., Any] | None
 
 
 def printable(text: str) -> str:
@@ -67,6 +57,12 @@ def box_entries(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:
     """Class, score and box of each object, as JSON data."""
     boxes = found.boxes.tolist()
     return [{**entry, "box": box} for entry, box in zip(entries_of(found, names), boxes)]  # noqa: B905 (3.8)
+
+
+def box_rows(found: Any) -> list[dict[str, Any]]:
+    """Of each object COCO's bbox: x and y of its upper left corner, width and height."""
+    corners = found.boxes.tolist()
+    return [{"bbox": [left, top, right - left, bottom - top]} for left, top, right, bottom in corners]
 
 
 def box_text(entry: Mapping[str, Any]) -> str:

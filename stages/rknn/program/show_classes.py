@@ -1,4 +1,4 @@
-"""The part of `npu_inference.py` that shows the classes of an image. Used as text, like `board.py`. Python 3.8."""
+"""The part of `npu_inference.py` that shows the classes of an image. Used as text, like `main.py`. Python 3.8."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.rknn.show import entries_of, write_label
+from stages.rknn.program.show import entries_of, write_label
 
 _LINE = 18  # pixels from one class to the next
 
