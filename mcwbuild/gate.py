@@ -57,7 +57,7 @@ def admit(raw: Path, phase: Phase, into: Path, only: Collection[str] = ()) -> No
         broken += [Problem("the stage did not make it", file=name) for name in sorted(needed - set(names))]
         for name in sorted(names):
             try:
-                _copy(folder, name, into / name, _budget(name, phase))
+                _copy(folder, name, into / name, budget(name, phase))
             except _Unsafe as found:
                 unsafe.append(Problem(str(found), file=name))
             except _Changed as found:
@@ -129,7 +129,8 @@ class _Changed(Exception):
     """Not a file that is whole."""
 
 
-def _budget(name: str, phase: Phase) -> int:
+def budget(name: str, phase: Phase) -> int:
+    """How many bytes a package's file may have."""
     model = name in phase.artefacts and not name.endswith(".py")
     return MODEL_BUDGET if model else DOCUMENT_BUDGET
 

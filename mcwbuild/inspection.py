@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mcwbuild import gate
 from mcwbuild.contract import artefacts, documents, inherit, look, manifest, readback, validate
 from mcwbuild.contract.errors import ContractBroken, McwbuildError, Problem, Refused
 from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, RKNN, Phase
+from mcwbuild.gate import SHOWN
 
 
 def phase_of(package: Path) -> Phase | None:
@@ -29,6 +34,8 @@ def packages_in(folder: Path) -> tuple[Path, ...]:
 
 def inspect(package: Path, phase: Phase) -> list[McwbuildError]:
     """Everything that is wrong with one package; empty when all holds."""
+    if strange := list(islice(_strange(package, phase), SHOWN)):
+        return [Refused(f"{package} is no package as mcwbuild publishes them.", kind="hash", problems=strange)]
     errors: list[McwbuildError] = []
     changed = manifest.verify(package)
     if changed:
@@ -42,6 +49,17 @@ def inspect(package: Path, phase: Phase) -> list[McwbuildError]:
         )
     _collect(errors, lambda: _documents(package, phase))
     return errors
+
+
+def _strange(package: Path, phase: Phase) -> Iterator[Problem]:
+    """What nobody should open: links, pipes and the like, and files that are larger than the phase's may be."""
+    with os.scandir(package) as entries:
+        for entry in entries:
+            seen = entry.stat(follow_symlinks=False)
+            if not stat.S_ISREG(seen.st_mode):
+                yield Problem("this is not a regular file", entry.path)
+            elif seen.st_size > (most := gate.budget(entry.name, phase)):
+                yield Problem(f"it has {seen.st_size} bytes, and {most} are allowed", entry.path)
 
 
 def _collect(errors: list[McwbuildError], check: Callable[[], None]) -> None:

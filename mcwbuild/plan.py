@@ -37,6 +37,11 @@ class Step:
         return any(flag == "--train" for flag, _ in self.inputs)
 
     @property
+    def target(self) -> str | None:
+        """The chip that it converts for."""
+        return self.options[self.options.index("--target") + 1] if self.phase is RKNN else None
+
+    @property
     def title(self) -> str:
         """What is done, for people."""
         return "training" if self.trains else self.phase.title
@@ -212,7 +217,7 @@ def check_targets(steps: tuple[Step, ...], existing: dict[Path, str]) -> None:
     for step in steps:
         if step.phase is not RKNN or step.package not in existing:
             continue
-        target, there = step.options[step.options.index("--target") + 1], existing[step.package]
+        target, there = step.target, existing[step.package]
         if there != target:
             raise InputError(
                 f"{step.package} holds a package for {there}, and this run is for {target}.",

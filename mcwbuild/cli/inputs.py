@@ -112,7 +112,7 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
     finally:
         if isinstance(reporter, console.LiveReporter):
             reporter.close()
-    table = [row for outcome in outcomes for row in rows(outcome)]
+    table = [row for o in outcomes for row in rows(o.performance, o.step.phase, o.step.target)]
     missed = pipeline.missed_gates(outcomes)
     if as_json:
         console.show_json(

@@ -78,6 +78,13 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+def columns() -> int:
+    """How many columns a line of standard output has."""
+    import shutil
+
+    return shutil.get_terminal_size((80, 24)).columns if sys.stdout.isatty() else WIDE
+
+
 def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]], right: Iterable[int] = ()) -> None:
     """A table on standard output; columns in `right` are aligned to the right."""
     from rich import box

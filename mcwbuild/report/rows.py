@@ -1,136 +1,234 @@
-"""Performance records as rows of one table: a row for each model file. Numbers only where they were measured."""
+"""Performance records as rows: one for each model file. Numbers only where they were measured, reasons where not."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mcwbuild.contract.limits import COSINE
-from mcwbuild.contract.performance import GRAVITY, main_metric_of
-from mcwbuild.pipeline import Outcome
+from mcwbuild.contract.performance import COMPARED, GRAVITY, main_metric_of
+from mcwbuild.contract.phases import Phase
 from mcwbuild.report.text import size_text
 
 HEADER = ("model", "accuracy", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
 RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
+VARIANTS = ("fp16", "int8")
+_BOXES = ("map50_95", "map50")  # of masks and poses, beside their own
+NEGLIGIBLE_ERROR = 1e-5  # of an output: its direction then means nothing
+_COMPARISONS = ("comparison_with_pt", "comparison_with_onnx")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One model in the table; `None` is "not measured", with the reason in `remark`.
+    """One model; `None` is "not measured", with the reason in `unmeasured` under the figure's name.
 
-    Units: mAP, top-1, shares of characters and words, precision and recall 0 to 1, drop in percent of the reference (or
-    absolute, where the limit is), latency in ms, size in bytes. `interval` holds the drop with 95 % confidence, in the
-    limit's unit; `gate` is the verdict on all gates of the model, drop and limit are those of its main metric.
+    Units: metrics 0 to 1, drop in percent of the reference (or absolute, where the limit is), latency in ms, size in
+    bytes. `metric` is the main one of the task, or the cosine. `interval` holds the drop with 95 % confidence, in the
+    limit's unit; `gate` is the verdict on all gates and checks of the model, drop and limit are its main metric's.
+    `latency` is the record's `latency_ms`, `estimated` what the compiler says, which nobody measured. `cosine` is that
+    of the `output` that agrees least with the phase before, 1 where none differs by more than a negligible error;
+    `agreement` is how far the results agree.
     """
 
     model: str
+    phase: str
+    target: str | None
+    variant: str | None
     device: str
-    map50_95: float | None
-    top1: float | None
-    character_accuracy: float | None
-    word_accuracy: float | None
-    precision: float | None
-    recall: float | None
+    device_model: str | None
+    cpu: str | None
+    threads: int | None
+    metric: str
+    metrics: dict[str, float | None]
+    cosine: float | None
+    output: str | None
+    agreement: dict[str, Any] | None
     drop_percent: float | None
     limit_percent: float | None
     gate: str
     latency_ms: float | None
+    latency: dict[str, Any] | None
     fps: float | None
+    estimated: dict[str, Any] | None
     size: int | None
+    parameters: int | None
+    flops: int | None
     remark: str
+    unmeasured: dict[str, str] = field(default_factory=dict)
+    issues: tuple[str, ...] = ()
+    failed_checks: tuple[str, ...] = ()
     limit_absolute: float | None = None
     drop_absolute: float | None = None
     interval: tuple[float, float] | None = None
+    images: int | None = None
     images_needed: int | None = None
     loosened: bool = False
 
+    @property
+    def accuracy(self) -> float | None:
+        """The main metric, where it was measured."""
+        return self.metrics.get(self.metric)
+
     def as_dict(self) -> dict[str, Any]:
-        """The row as JSON data."""
-        return asdict(self)
+        """The row as JSON data, each metric under its own name."""
+        whole = asdict(self)
+        return {**whole.pop("metrics"), **whole}
 
 
-def rows(outcome: Outcome) -> Iterator[Row]:
-    """The rows of one step: one for pt and onnx, one for each precision for rknn."""
-    record, phase = outcome.performance, outcome.step.phase
+def rows(record: Mapping[str, Any], phase: Phase, target: str | None) -> Iterator[Row]:
+    """The rows of one record: one for pt and onnx, one for each precision for rknn."""
     if phase.name != "rknn":
-        yield _row(phase.name.upper(), record, record, None)
+        yield _row(phase.name.upper(), record, record, phase, None, None)
         return
-    target = outcome.step.options[outcome.step.options.index("--target") + 1]
-    for variant in ("fp16", "int8"):
-        part = {
-            name: value[variant]
-            for name, value in record.items()
-            if isinstance(value, Mapping) and isinstance(value.get(variant), Mapping)
-        }
-        yield _row(f"{target} {variant.upper()}", part, record, variant)
+    for variant in VARIANTS:
+        yield _row(f"{target} {variant.upper()}", part_of(record, variant), record, phase, target, variant)
 
 
-def _row(model: str, part: Mapping[str, Any], record: Mapping[str, Any], variant: str | None) -> Row:
-    accuracy = part.get("accuracy_metrics", {})
-    speed = part.get("inference_performance", {})
-    device = part.get("device", {})
-    metric = main_metric_of(accuracy)
+def part_of(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+    """What a record says of one variant: the blocks that have its name as a key, by their own names."""
+    if variant is None:
+        return record
+    blocks = {name: value for name, value in record.items() if isinstance(value, Mapping)}
+    return {name: block[variant] for name, block in blocks.items() if isinstance(block.get(variant), Mapping)}
+
+
+def _row(
+    model: str,
+    part: Mapping[str, Any],
+    record: Mapping[str, Any],
+    phase: Phase,
+    target: str | None,
+    variant: str | None,
+) -> Row:
+    accuracy, speed, device, info = (
+        part.get(name, {}) for name in ("accuracy_metrics", "inference_performance", "device", "model_info")
+    )
+    compared: Mapping[str, Any] = next((part[name] for name in _COMPARISONS if name in part), {})
+    least = _worst(compared.get("outputs") or ())
     mine = [gate for gate in record["validation"]["gates"] if gate.get("variant") == variant]
+    failed = tuple(_failed_checks(record["validation"]["checks"], variant))
+    metric = main_metric_of(accuracy)
     gate: Mapping[str, Any] = next((gate for gate in mine if gate["metric"] in (metric, COSINE)), {})
-    simulated = device.get("kind") == "simulator"
-    told = [str(gate["reason"]) for gate in mine if gate["status"] != "passed"]
-    told += [f"The gate on {gate['metric']} allows more than was promised." for gate in mine if gate.get("loosened")]
-    missing = accuracy.get("reason") or " ".join(told)
+    latency = speed.get("latency_ms")
     return Row(
         model=model,
+        phase=phase.name,
+        target=target,
+        variant=variant,
         device=str(device.get("kind", "-")),
-        map50_95=accuracy.get("map50_95"),
-        top1=accuracy.get("top1"),
-        character_accuracy=accuracy.get("character_accuracy"),
-        word_accuracy=accuracy.get("word_accuracy"),
-        precision=accuracy.get("precision"),
-        recall=accuracy.get("recall"),
+        device_model=device.get("model"),
+        cpu=device.get("cpu"),
+        threads=speed.get("threads"),
+        metric=str(gate.get("metric", metric)) if "status" in accuracy else metric,
+        metrics=metrics_of(accuracy),
+        cosine=least.get("cosine") if least is not None else 1.0 if compared.get("outputs") else None,
+        output=None if least is None else least.get("name"),
+        agreement=compared.get("agreement"),
         drop_percent=gate.get("drop_percent"),
         limit_percent=gate.get("limit_percent"),
-        gate=min((str(gate["status"]) for gate in mine), key=GRAVITY.index, default="-"),
-        latency_ms=None if simulated else (speed.get("latency_ms") or {}).get("total", {}).get("p50"),
+        gate="failed" if failed else min((str(gate["status"]) for gate in mine), key=GRAVITY.index, default="-"),
+        latency_ms=((latency or {}).get("total") or {}).get("p50"),
+        latency=latency,
         fps=speed.get("fps"),
-        size=part.get("model_info", {}).get("size"),
-        remark=str(missing or ""),
+        estimated=speed.get("estimated"),
+        size=info.get("size"),
+        parameters=info.get("parameters"),
+        flops=info.get("flops"),
+        remark=str(accuracy.get("reason") or _told(mine)),
+        unmeasured=_unmeasured(accuracy, speed, info, gate),
+        issues=tuple(str(one["what"]) for one in record["issues"] if _concerns(str(one["what"]), variant)),
+        failed_checks=failed,
         limit_absolute=gate.get("limit_absolute"),
         drop_absolute=gate.get("drop_absolute"),
         interval=gate.get("interval"),
+        images=((record["test_configuration"] or {}).get("dataset") or {}).get("images"),
         images_needed=gate.get("images_needed"),
         loosened=any(gate.get("loosened") for gate in mine),
     )
 
 
+def _worst(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The output that agrees least, as stages/common/agreement.py has it."""
+    differing = [one for one in outputs if one.get("max_error") is None or one["max_error"] > NEGLIGIBLE_ERROR]
+    return min(differing, key=lambda one: -1.0 if one.get("cosine") is None else one["cosine"], default=None)
+
+
+def metrics_of(accuracy: Mapping[str, Any]) -> dict[str, float | None]:
+    """Every metric of an `accuracy_metrics` block, those of boxes beside masks as `boxes.map50`."""
+    found = {name: accuracy[name] for name in COMPARED if name in accuracy}
+    boxes = accuracy.get("boxes", {})
+    return found | {f"boxes.{name}": boxes[name] for name in _BOXES if name in boxes}
+
+
+def _told(gates: list[Mapping[str, Any]]) -> str:
+    told = [str(gate["reason"]) for gate in gates if gate["status"] != "passed"]
+    told += [f"The gate on {gate['metric']} allows more than was promised." for gate in gates if gate.get("loosened")]
+    return " ".join(told)
+
+
+def _unmeasured(
+    accuracy: Mapping[str, Any], speed: Mapping[str, Any], info: Mapping[str, Any], gate: Mapping[str, Any]
+) -> dict[str, str]:
+    """Each figure that was not measured, and why."""
+    reasons = {
+        "accuracy": accuracy.get("reason"),
+        "interval": gate.get("interval_reason"),
+        "latency": speed.get("latency_reason") or speed.get("reason"),
+        "FPS": speed.get("fps_reason") or speed.get("reason"),
+        "size": info.get("reason"),
+        "parameters": info.get("parameters_reason") or info.get("reason"),
+        "FLOPs": info.get("flops_reason") or info.get("reason"),
+    }
+    if gate.get("status") == "unmeasured":
+        reasons["gate"] = gate["reason"]
+    return {name: str(reason) for name, reason in reasons.items() if reason}
+
+
+def _failed_checks(checks: Iterable[Mapping[str, Any]], variant: str | None) -> Iterator[str]:
+    for check in checks:
+        if check["status"] == "failed" and _concerns(str(check["name"]), variant):
+            yield f"{check['name']}: {check['detail']}"
+
+
+def _concerns(text: str, variant: str | None) -> bool:
+    """Whether a check or an issue is about this variant: one that names the other one is not."""
+    return not any(other in text.split() for other in VARIANTS if variant is not None and other != variant)
+
+
+def drop_text(row: Row) -> str:
+    """The drop: in percent of the reference, or absolute with four digits."""
+    if row.limit_absolute is not None:
+        return "-" if row.drop_absolute is None else f"{row.drop_absolute:.4f}"
+    return "-" if row.drop_percent is None else f"{row.drop_percent:.2f}"
+
+
+def limit_text(row: Row) -> str:
+    """The limit, in the drop's unit."""
+    limit = row.limit_percent if row.limit_absolute is None else row.limit_absolute
+    return "-" if limit is None else f"{limit:g}"
+
+
 def _accuracy(row: Row) -> str:
     """The main metric with its name: the rows of a table may be of several tasks."""
-    if row.top1 is not None:
-        return f"top-1 {row.top1:.3f}"
-    if row.character_accuracy is not None:
-        return f"char {row.character_accuracy:.3f}"
-    return "-" if row.map50_95 is None else f"mAP {row.map50_95:.3f}"
-
-
-def _drop(row: Row) -> str:
-    """The drop beside its limit: in percent, or absolute with four digits."""
-    if row.limit_absolute is not None:
-        drop = "-" if row.drop_absolute is None else f"{row.drop_absolute:.4f}"
-        return f"{drop} \u2264 {row.limit_absolute:g}"
-    drop = "-" if row.drop_percent is None else f"{row.drop_percent:.2f}"
-    return drop if row.limit_percent is None else f"{drop} \u2264 {row.limit_percent:g}"
+    short = {"top1": "top-1", "character_accuracy": "char"}.get(row.metric, "mAP")
+    return "-" if row.accuracy is None else f"{short} {row.accuracy:.3f}"
 
 
 def cells(row: Row) -> list[str]:
     """The row's text under `HEADER`; a dash is "not measured", accuracy the main metric of the task."""
 
-    def figure(value: float | None) -> str:
+    def figure(name: str) -> str:
+        value = row.metrics.get(name)
         return "-" if value is None else f"{value:.3f}"
 
+    limit = limit_text(row)
     return [
         row.model,
         _accuracy(row),
-        figure(row.precision),
-        figure(row.recall),
-        _drop(row),
+        figure("precision"),
+        figure("recall"),
+        drop_text(row) if limit == "-" else f"{drop_text(row)} \u2264 {limit}",
         row.gate,
         "-" if row.latency_ms is None else f"{row.latency_ms:.1f} ms {row.device}",
         "-" if row.size is None else size_text(row.size),

@@ -12,6 +12,15 @@ def seconds_text(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
+def count_text(count: float) -> str:
+    """A large number for people, in powers of a thousand: `2.59 M`, `1.05 G`."""
+    for unit in ("", "k", "M", "G"):
+        if count < 1000:
+            return f"{count:.0f}" if not unit else f"{count:.2f} {unit}"
+        count /= 1000
+    return f"{count:.2f} T"
+
+
 def size_text(size: float) -> str:
     """A size for people, in decimal units: `5.4 MB`."""
     for unit in ("B", "kB", "MB"):

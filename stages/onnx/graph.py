@@ -16,6 +16,7 @@ import mcwbuild
 import onnx
 from mcwbuild.contract import inherit
 from mcwbuild.contract.errors import StageFailed
+from stages.common import graph_figures
 from stages.onnx.cut import INPUT
 
 _TORCHSCRIPT_OPSETS = range(9, 18)  # from 18 on the dynamo exporter; at 17 and below it writes an invalid Split
@@ -112,8 +113,18 @@ def check(data: bytes) -> None:
         ) from error
 
 
-def values(data: bytes) -> int:
-    """How many floating point values the model's weights have."""
-    model = onnx.load_from_string(data)
-    sizes = (part.dims for part in model.graph.initializer if part.data_type == onnx.TensorProto.FLOAT and part.dims)
-    return sum(int(torch.Size(dims).numel()) for dims in sizes)
+def figures(data: bytes) -> dict[str, Any]:
+    """`parameters` and `flops` of the performance record's `model_info`; the graph has passed `check`."""
+    model = _with_shapes(data)
+    flops, reason = graph_figures.flops(model)
+    if reason:  # shapes that the graph computes stand in it as constants once it is simplified
+        flops, reason = graph_figures.flops(_with_shapes(simplify(data)[0]))
+    return {
+        "parameters": graph_figures.parameters(model),
+        "flops": flops,
+        **({"flops_reason": reason} if reason else {}),
+    }
+
+
+def _with_shapes(data: bytes) -> Any:
+    return onnx.shape_inference.infer_shapes(onnx.load_from_string(data), data_prop=True)

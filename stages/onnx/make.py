@@ -35,15 +35,15 @@ NOT_WANTED = "--no-simplify was given"
 class Made:
     """The ONNX file's bytes and all that was found out about it.
 
-    `unsimplified` is why the graph was not simplified, empty where it was; `agreement` has a row for each output
-    of `reference`, over `compared` images; `shapes` are the outputs' as they came out; `baseline` is the given
-    file's own evaluation, None where the pt phase has measured it or nothing is labelled; `examined` is what the
-    contract's doctor says, where it was asked.
+    `figures` are its parameters and operations; `unsimplified` is why the graph was not simplified, empty where it
+    was; `agreement` has a row for each output of `reference`, over `compared` images; `shapes` are the outputs' as they
+    came out; `baseline` is the given file's own evaluation, None where the pt phase has measured it or nothing is
+    labelled; `examined` is what the contract's doctor says, where it was asked.
     """
 
     data: bytes
     sha256: str
-    parameters: int
+    figures: dict[str, Any]
     head: dict[str, Any]
     unsimplified: str
     shapes: dict[str, list[int]]
@@ -94,7 +94,7 @@ def make(request: Request, bench: Bench) -> Made:
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
-        parameters=graph.values(data),
+        figures=graph.figures(data),
         head=raw.head,
         unsimplified=unsimplified,
         shapes=shapes,

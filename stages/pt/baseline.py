@@ -20,6 +20,7 @@ from stages.common.image_set import ImageSet
 from stages.families import family_of
 from stages.families.shapes import output_shapes
 from stages.families.source import guessed
+from stages.pt import counted
 from stages.pt.request import Request
 from stages.pt.torch_runner import TorchRunner
 
@@ -33,7 +34,8 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     cut, head = request.model.cut(network, contract)
     runner = TorchRunner(cut, contract, settings.threads)
     size = contract["input"]["size"]
-    shapes = [list(output.shape) for output in runner.run(runner.feed(next(images.prepared(contract, 1))))]
+    outputs, flops = counted.run(lambda: runner.run(runner.feed(next(images.prepared(contract, 1)))))
+    shapes = [list(output.shape) for output in outputs]
     decode = partial(_decode, head)
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
         found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
@@ -56,7 +58,7 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
         device=runner.device,
         accuracy_metrics=found.metrics,
         inference_performance=found.inference,
-        model_info=_model_info(request, cut, head, shapes, bench),
+        model_info={**_model_info(request, cut, head, shapes, bench), "flops": flops},
         tuning_history=contract_doctor.history(examined) if examined else (),
         issues=[*_guesses(request), *(contract_doctor.issues(examined, PT.name, PT.source) if examined else ())],
         validation=performance.validation(

@@ -29,6 +29,7 @@ class TorchRunner:
         return {
             "kind": "GPU" if self._gpu else "CPU",
             "model": torch.cuda.get_device_name() if self._gpu else cpu_model(),
+            **({"cpu": cpu_model()} if self._gpu else {}),
             "backend": "PyTorch",
             "versions": {**versions("torch", "ultralytics-opencv-headless"), "cuda": torch.version.cuda},
         }

@@ -22,6 +22,7 @@ _ESTIMATE = (
     "From the compiler's table, not measured. The cycles are a lower bound: only convolution-like layers carry any; "
     "two published models took 1.6 and 2.2 times as long on an rk3588 at 1 GHz."
 )
+_CYCLES_PER_MS = 1_000_000  # at 1 GHz, what an rk3588's NPU is taken to have; other chips have other clocks
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,7 @@ def speed(outcome: Outcome) -> dict[str, Any]:
     estimated = {
         "note": _ESTIMATE,
         "cycles": log.cycles,
+        "ms_at_1_ghz": round(log.cycles / _CYCLES_PER_MS, 4),
         "layers": {unit: len(log.on(unit)) for unit in ("NPU", "CPU", "GPU")},
         "cpu_operators": [f"{layer.op}: {layer.name}" for layer in log.on("CPU")],
         "internal_memory_kb": log.internal_kb,
@@ -63,14 +65,26 @@ def speed(outcome: Outcome) -> dict[str, Any]:
     return {**outcome.built.measured.inference, "estimated": estimated}
 
 
-def model_info(outcome: Outcome) -> dict[str, Any]:
-    """The `model_info` block, as read back from the file."""
+def model_info(outcome: Outcome, request: Request) -> dict[str, Any]:
+    """The `model_info` block, as read back from the file; what it takes to compute is as in the ONNX file's record."""
     made = outcome.artefact
     inputs, outputs = (
         [{"name": tensor.name, "dtype": tensor.dtype, "shape": list(tensor.shape)} for tensor in tensors]
         for tensors in (made.facts.inputs, made.facts.outputs)
     )
-    return {"file": made.path.name, "sha256": made.sha256, "size": made.size, "inputs": inputs, "outputs": outputs}
+    block = {"file": made.path.name, "sha256": made.sha256, "size": made.size}
+    return block | _figures(request) | {"inputs": inputs, "outputs": outputs}
+
+
+def _figures(request: Request) -> dict[str, Any]:
+    """`parameters` and `flops` of the ONNX file that it was built from, as the onnx phase counted them."""
+    previous, reason = request.previous, _other_record(request)
+    if previous is None or reason:
+        return {"parameters": None, "parameters_reason": reason, "flops": None, "flops_reason": reason}
+    names = ("parameters", "parameters_reason", "flops", "flops_reason")
+    counted = {name: previous["model_info"][name] for name in names if name in previous["model_info"]}
+    missing = {"flops": None, "flops_reason": "performance_onnx.json does not tell it."}
+    return {**({} if "flops" in counted else missing), **counted}
 
 
 def comparison(outcome: Outcome, request: Request) -> dict[str, Any]:
@@ -102,11 +116,9 @@ def _drop(previous: float | None, current: float | None) -> dict[str, Any]:
 
 def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
     """The ONNX model's metrics in the previous record, or None and why they cannot be compared with."""
-    previous = request.previous
-    if previous is None:
-        return None, "No performance_onnx.json was given (--previous)."
-    if previous["model_info"].get("sha256") not in (None, request.model.sha256):
-        return None, "performance_onnx.json is about another ONNX file."
+    previous, reason = request.previous, _other_record(request)
+    if previous is None or reason:
+        return None, reason
     metrics: Mapping[str, Any] = previous["accuracy_metrics"]
     metric = main_metric(request.model.contract["model"]["task"])
     if metrics.get("status") == "unmeasured" or metric not in metrics:
@@ -121,6 +133,15 @@ def reference_metrics(request: Request) -> tuple[Mapping[str, Any] | None, str]:
     if any(evaluation.get(name, value) != value for name, value in ours.items()):
         return None, "performance_onnx.json was measured with another --iou or --max-detections."
     return metrics, ""
+
+
+def _other_record(request: Request) -> str:
+    """Why the previous record tells nothing of this ONNX file; empty where it does."""
+    if request.previous is None:
+        return "No performance_onnx.json was given (--previous)."
+    if request.previous["model_info"].get("sha256") not in (None, request.model.sha256):
+        return "performance_onnx.json is about another ONNX file."
+    return ""
 
 
 def judged(outcome: Outcome, request: Request) -> Outcome:

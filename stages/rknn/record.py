@@ -56,7 +56,7 @@ def performance_record(
         device=each(lambda outcome: outcome.built.measured.device),
         accuracy_metrics=each(outcomes.accuracy),
         inference_performance=each(outcomes.speed),
-        model_info=each(outcomes.model_info),
+        model_info=each(lambda outcome: outcomes.model_info(outcome, request)),
         comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
         tuning_history=[_attempt(outcome, request) for outcome in made.values()],
         issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(request)],

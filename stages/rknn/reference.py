@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from stages.common.device import cpu_model
 from stages.common.images import normalise
 
 
@@ -28,7 +29,7 @@ class OnnxRunner:
     def device(self) -> Mapping[str, Any]:
         """What it runs on."""
         versions = {"onnxruntime": onnxruntime.__version__}
-        return {"kind": "CPU", "model": None, "backend": "onnxruntime", "versions": versions}
+        return {"kind": "CPU", "model": cpu_model(), "backend": "onnxruntime", "versions": versions}
 
     def feed(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Normalised float32 [1, C, H, W] from uint8 [H, W, C]."""

@@ -34,6 +34,7 @@ from mcwbuild.contract.events import Event, to_line
 from mcwbuild.contract.performance import main_metric
 from stages.common import evaluation_file
 from stages.common.agreement import in_words
+from stages.common.device import cpu_model
 from stages.common.evaluate import Evaluation
 from stages.common.evaluation_file import Kept
 from stages.rknn import measure
@@ -100,7 +101,8 @@ class SimulatorRunner:
     def device(self) -> Mapping[str, Any]:
         """What it runs on."""
         versions = {"rknn-toolkit2": version("rknn-toolkit2"), "onnxruntime": version("onnxruntime")}
-        return {"kind": "simulator", "model": self._platform, "backend": "rknn-toolkit2", "versions": versions}
+        where = {"kind": "simulator", "model": self._platform, "cpu": cpu_model()}
+        return {**where, "backend": "rknn-toolkit2", "versions": versions}
 
     def feed(self, prepared: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """uint8 [1, H, W, C]: the model normalises by itself."""
@@ -155,7 +157,7 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
     return Measured(
         device=runner.device,
         metrics=verdict.metrics,
-        inference={**verdict.inference, "fps": None, "fps_reason": SIMULATED},
+        inference=simulated(verdict.inference),
         comparison=asdict(comparison),
         not_finite=list(verdict.not_finite),
         seconds=toolkit.seconds,
@@ -163,6 +165,12 @@ def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
         kept=_keep(verdict, Path(job.export).with_name("evaluation.npz"), bench),
         expected=expected.write(Path(job.export).with_name("expected.npz"), verdict.per_image),
     )
+
+
+def simulated(inference: Mapping[str, Any]) -> dict[str, Any]:
+    """`inference_performance` of the simulator: its times are no latency, and nothing is known of the NPU's."""
+    unknown = {"latency_ms": None, "latency_reason": SIMULATED, "fps": None, "fps_reason": SIMULATED}
+    return {**inference, **unknown, "simulator_ms": inference["latency_ms"]}
 
 
 def _keep(verdict: Evaluation, path: Path, bench: Bench) -> str:
