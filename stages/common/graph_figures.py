@@ -63,7 +63,7 @@ def _shapes(model: Any) -> dict[str, Shape]:
     found: dict[str, Shape] = {part.name: tuple(part.dims) for part in model.graph.initializer}
     for value in (*model.graph.input, *model.graph.value_info, *model.graph.output):
         kind = value.type.tensor_type
-        lengths = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
-        if kind.HasField("shape") and None not in lengths:
-            found.setdefault(value.name, tuple(lengths))
+        lengths = tuple(int(dim.dim_value) for dim in kind.shape.dim if dim.HasField("dim_value"))
+        if kind.HasField("shape") and len(lengths) == len(kind.shape.dim):
+            found.setdefault(value.name, lengths)
     return found

@@ -30,7 +30,7 @@ def _layer(given: Shape, *weights: Any, **_: Any) -> int:
 
 def _recurrent(given: Shape, weights: Any, *_args: Any, **_: Any) -> int:
     matrices = (weight for weight in weights if len(weight) == 2)
-    return 2 * given[0] * given[1] * sum(math.prod(weight) for weight in matrices)
+    return int(2 * given[0] * given[1] * sum(math.prod(weight) for weight in matrices))
 
 
 def _attention(query: Shape, key: Shape, value: Shape, *_args: Any, **_: Any) -> int:
