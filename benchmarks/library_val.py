@@ -71,7 +71,7 @@ def predicted(model: Any, data: Path, size: int, task: str, head: dict[str, Any]
         (one,) = model.predict(read, retina_masks=True, device="cpu", verbose=False, **settings)
         results.append(result_of(one, task))
         truth.append(own.truth(label, read.shape[:2]))
-    figures = own.measure(results, truth, names, 0.25)
+    figures = own.judge(results, truth, names, 0.25).metrics
     return {key: figures.get(key) for key in ("map50_95", "map50", "top1", "top5", "boxes") if key in figures}
 
 

@@ -21,8 +21,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from stages.common.metrics import Floats
-from stages.common.per_image import PerImage, Shares, Weights
+from stages.common.per_image import Floats, PerImage, Shares, Weights
 
 RESAMPLES = 1000  # the ends of a 95 % interval then vary by some hundredths of its width
 LEVEL = 0.95

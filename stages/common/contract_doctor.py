@@ -166,7 +166,7 @@ def _evaluated(change: Try, patient: Patient, images: ImageSet, places: Sequence
         [images.images[place] for place in places],
         [images.labels[place] for place in places],
         change.contract,
-        replace(patient.settings, warmup=0),
+        replace(patient.settings, warmup=0, timed=0),
     ).per_image
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -15,9 +17,10 @@ from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.performance import Check, main_metric_of
 from stages.common import images as pictures
 from stages.common import tasks
+from stages.common.copies import spread_over
 from stages.common.detection import suppression
 from stages.common.ground_truth import Labels, data_error
-from stages.common.per_image import PerImage
+from stages.common.per_image import PerImage, Verdict
 from stages.common.tasks import Task
 from stages.common.timing import Timer
 
@@ -27,6 +30,8 @@ Decode: TypeAlias = Callable[[Outputs, float], Candidates]
 Picture: TypeAlias = "Path | NDArray[np.uint8]"  # a file, or an image [H, W, 3] in blue-green-red
 
 WARMUP_RUNS = 3  # the first runs allocate memory and choose kernels
+TIMED_IMAGES = 50  # the median settles after a few; the 99th percentile is then all but the slowest
+LEAST_SHARED = 16  # images that are worth making copies of the process for
 
 
 class Runner(Protocol):
@@ -42,12 +47,15 @@ class Runner(Protocol):
     def run(self, feed: Any) -> list[NDArray[np.float32]]:
         """The network's outputs; its time counts as inference."""
 
+    def alone(self) -> Runner:
+        """The same network in a forked copy of this process, where it has one thread."""
+
 
 @dataclass(frozen=True)
 class Settings:
     """Thresholds: `confidence` as deployed, IoU and limit for evaluation and deployment alike.
 
-    `iou` is None where nothing is to be suppressed.
+    `iou` is None where nothing is to be suppressed. The first `timed` images are timed, with all the `threads`.
     """
 
     confidence: float
@@ -55,6 +63,7 @@ class Settings:
     max_detections: int
     threads: int
     warmup: int = WARMUP_RUNS
+    timed: int = TIMED_IMAGES
 
     def of(self, head: Mapping[str, Any]) -> Settings:
         """These settings as the evaluator applies them to the outputs of `head`."""
@@ -84,72 +93,139 @@ def evaluate(
     settings: Settings,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Run `runner` over the images, one at a time, and judge what it finds, as the contract's task does, by the labels.
+    """Run `runner` over the images, and judge what it finds, as the contract's task does, by the labels.
 
-    Accuracy is judged on the candidates above the task's own confidence. The time of `post` is that of the deployed
-    confidence; `pre` begins with the decoded image. Detections are in the images' own pixels and clipped to the
-    image, as Ultralytics' `predict` gives them; its `val` judges them unclipped in the padded input, which costs
-    objects at the edge (examples/shapes: 0.721 where `predict` and this evaluator have 0.766).
+    The first images are timed, one after the other with nothing beside them; the others are shared by as many copies
+    of this process as there are threads, each with one. Accuracy is judged on the candidates above the task's own
+    confidence. The time of `post` is that of the deployed confidence; `pre` begins with the decoded image.
+    Detections are in the images' own pixels and clipped to the image, as Ultralytics' `predict` gives them; its `val`
+    judges them unclipped in the padded input, which costs objects at the edge (examples/shapes: 0.721 where `predict`
+    and this evaluator have 0.766).
     Raises InputError naming every image that cannot be decoded.
     """
-    task = tasks.of(contract)
-    timer, found, truth, problems, broken = Timer(), [], [], [], []
-    warm = False
-    for number, picture in enumerate(images):
-        image = _read(picture, contract)
-        if isinstance(image, Problem):
-            problems.append(image)
-            continue
-        shape = (image.shape[0], image.shape[1])
-        if not warm:
-            warm_up(runner, pictures.prepare(image, contract)[0], settings.warmup)
-            warm = True
-        outputs, placement = _timed(runner, decode, task, image, contract, settings, timer)
-        if not all(_all_finite(output) for output in outputs):
-            broken.append(picture.name if isinstance(picture, Path) else f"generated image {number}")
-        candidates = decode(outputs, task.confidence)
-        found.append(task.sound(task.finish(candidates, placement, shape, settings.iou, settings.max_detections)))
-        if labels is not None:
-            truth.append(task.truth(labels[number], shape))
+    work = _Work(decode, images, labels, contract, settings)
+    timer, seen = Timer(), []
+    for one in _each(work, runner, timer):
+        seen.append(one)
         if on_progress is not None:
-            on_progress(number + 1, len(images))
-    if problems:
+            on_progress(len(seen), len(images))
+    if problems := [one for one in seen if isinstance(one, Problem)]:
         raise data_error(problems)
-    accuracy = (
-        performance.unmeasured("The images have no labels.")
-        if labels is None and task.needs_labels
-        else task.measure(found, truth, contract.get("classes", {}).get("names", ()), settings.confidence)
+    sound = [one for one in seen if isinstance(one, _Seen)]
+    verdict = (
+        Verdict(performance.unmeasured("The images have no labels."))
+        if labels is None and work.task.needs_labels
+        else work.task.judge(
+            [one.result for one in sound],
+            [one.truth for one in sound],
+            contract.get("classes", {}).get("names", ()),
+            settings.confidence,
+        )
     )
-    measured = "status" not in accuracy
-    kept = task.per_image(found, truth, len(contract["classes"]["names"])) if measured else None
-    return Evaluation(accuracy, _inference(timer, settings), tuple(found), tuple(broken), kept)
+    return Evaluation(
+        verdict.metrics,
+        _inference(timer, settings),
+        tuple(one.result for one in sound),
+        tuple(one.broken for one in sound if one.broken),
+        verdict.per_image,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one image gave: the result, what it is judged by, and the image's name where an output is not finite."""
+
+    result: Any
+    truth: Any
+    broken: str
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is done with each image."""
+
+    decode: Decode
+    images: Sequence[Picture]
+    labels: Sequence[Labels] | None
+    contract: Mapping[str, Any]
+    settings: Settings
+
+    @property
+    def task(self) -> Task:
+        return tasks.of(self.contract)
+
+    def timed(self, number: int, runner: Runner, timer: Timer) -> _Seen | Problem:
+        """One image with the time of each part of the whole way to the deployed detections."""
+        image = _read(self.images[number], self.contract)
+        if isinstance(image, Problem):
+            return image
+        if not timer.runs:
+            warm_up(runner, pictures.prepare(image, self.contract)[0], self.settings.warmup)
+        with timer.part("pre"):
+            prepared, placement = pictures.prepare(image, self.contract)
+            feed = runner.feed(prepared)
+        with timer.part("inference"):
+            outputs = runner.run(feed)
+        with timer.part("post"):
+            self._finished(outputs, placement, image, self.settings.confidence)
+        return self._seen(number, outputs, placement, image)
+
+    def untimed(self, number: int, runner: Runner) -> _Seen | Problem:
+        """One image for accuracy alone."""
+        image = _read(self.images[number], self.contract)
+        if isinstance(image, Problem):
+            return image
+        prepared, placement = pictures.prepare(image, self.contract)
+        return self._seen(number, runner.run(runner.feed(prepared)), placement, image)
+
+    def _seen(
+        self,
+        number: int,
+        outputs: list[NDArray[np.float32]],
+        placement: pictures.Placement,
+        image: NDArray[np.uint8],
+    ) -> _Seen:
+        picture = self.images[number]
+        name = picture.name if isinstance(picture, Path) else f"generated image {number}"
+        broken = "" if all(_all_finite(output) for output in outputs) else name
+        result = self.task.sound(self._finished(outputs, placement, image, self.task.confidence))
+        shape = (image.shape[0], image.shape[1])
+        return _Seen(result, None if self.labels is None else self.task.truth(self.labels[number], shape), broken)
+
+    def _finished(
+        self,
+        outputs: list[NDArray[np.float32]],
+        placement: pictures.Placement,
+        image: NDArray[np.uint8],
+        confidence: float,
+    ) -> Any:
+        candidates = self.decode(outputs, confidence)
+        shape, limits = (image.shape[0], image.shape[1]), (self.settings.iou, self.settings.max_detections)
+        return self.task.finish(candidates, placement, shape, *limits)
+
+
+def _each(work: _Work, runner: Runner, timer: Timer) -> Iterator[_Seen | Problem]:
+    """All images, in their order."""
+    count = len(work.images)
+    first = min(work.settings.timed, count)
+    yield from (work.timed(number, runner, timer) for number in range(first))
+    rest = range(first, count)
+    copies = min(work.settings.threads, len(rest)) if len(rest) >= LEAST_SHARED else 1
+    if copies < 2 or runner.device["kind"] == "GPU":  # a GPU's context does not live on in a copy
+        yield from (work.untimed(number, runner) for number in rest)
+        return
+
+    def begin() -> Callable[[int], _Seen | Problem]:
+        return partial(work.untimed, runner=runner.alone())
+
+    with closing(spread_over(copies, begin, rest)) as done:
+        yield from done
 
 
 def warm_up(runner: Runner, prepared: NDArray[np.uint8], runs: int) -> None:
     """Run the network a few times before timing."""
     for _ in range(runs):
         runner.run(runner.feed(prepared))
-
-
-def _timed(
-    runner: Runner,
-    decode: Decode,
-    task: Task,
-    image: NDArray[np.uint8],
-    contract: Mapping[str, Any],
-    settings: Settings,
-    timer: Timer,
-) -> tuple[list[NDArray[np.float32]], pictures.Placement]:
-    """The outputs for one image; the whole way to the deployed detections is timed."""
-    with timer.part("pre"):
-        prepared, placement = pictures.prepare(image, contract)
-        feed = runner.feed(prepared)
-    with timer.part("inference"):
-        outputs = runner.run(feed)
-    with timer.part("post"):
-        candidates = decode(outputs, settings.confidence)
-        task.finish(candidates, placement, (image.shape[0], image.shape[1]), settings.iou, settings.max_detections)
-    return outputs, placement
 
 
 def _all_finite(values: NDArray[np.float32]) -> bool:

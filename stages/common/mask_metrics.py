@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from stages.common import metrics
 from stages.common.detection import Detections
 from stages.common.ground_truth import Labels
-from stages.common.metrics import Floats
-from stages.common.per_image import Matches, matches
+from stages.common.per_image import Floats, Verdict
 from stages.common.segmentation import Segments
 
 Runs = dict[str, Any]  # a mask in COCO's run lengths: size [H, W] and counts
@@ -60,34 +59,19 @@ def outlines(labels: Labels, shape: tuple[int, int]) -> Outlines:
     return Outlines(labels.in_pixels(shape), labels.classes, tuple(masks), shape)
 
 
-def measure_masks(
+def judge_masks(
     found: Sequence[Encoded], truth: Sequence[Outlines], names: Sequence[str], confidence: float
-) -> dict[str, Any]:
-    """The `accuracy_metrics` of a performance record: of masks, and `boxes` with the average precision of boxes.
+) -> Verdict:
+    """The verdict on masks, and `boxes` with the average precision of boxes.
 
-    As `metrics.measure`, the IoU being that of the masks in the image's own pixels.
+    As `metrics.judge`, the IoU being that of the masks in the image's own pixels.
     """
-    classes = [one.classes for one in truth]
-    if not any(map(len, classes)):
-        return metrics.NO_OBJECTS
-    metrics.require_finite(found)
-    images = [{"id": number, "height": one.shape[0], "width": one.shape[1]} for number, one in enumerate(truth, 1)]
-    objects = [row for number, one in enumerate(truth, 1) for row in _rows(number, one)]
-    results = [
-        {**row, "score": score}
-        for number, one in enumerate(found, 1)
-        for row, score in zip(_rows(number, one), one.scores.tolist(), strict=True)
-    ]
-    precisions = metrics.coco_precision(images, objects, results, len(names), "segm")
-    ranked = metrics.ranked(found, classes, lambda image: _overlap(found[image], truth[image]), len(names))
-    boxes = metrics.average_precision(found, [(one.boxes, one.classes) for one in truth], len(names))
-    return {**metrics.summed_up(classes, precisions, ranked, names, confidence), "boxes": metrics.box_summary(boxes)}
-
-
-def match_masks(found: Sequence[Encoded], truth: Sequence[Outlines], num_classes: int) -> Matches:
-    """What is kept of the masks, image by image."""
-    classes = [one.classes for one in truth]
-    return matches(found, classes, lambda image: _overlap(found[image], truth[image]), num_classes)
+    objects = [one.classes for one in truth]
+    verdict = metrics.judge(found, objects, lambda image: _overlap(found[image], truth[image]), names, confidence)
+    if verdict.per_image is None:
+        return verdict
+    boxes = metrics.box_summary(found, [(one.boxes, one.classes) for one in truth], len(names))
+    return replace(verdict, metrics={**verdict.metrics, "boxes": boxes})
 
 
 def _overlap(found: Encoded, truth: Outlines) -> Floats:
@@ -99,26 +83,3 @@ def _overlap(found: Encoded, truth: Outlines) -> Floats:
         return np.zeros((len(left), len(right)))
     shared: Floats = np.asarray(library.iou(left, right, [0] * len(right)), np.float64)
     return shared
-
-
-def _rows(image: int, one: Encoded | Outlines) -> list[dict[str, Any]]:
-    """One image's masks as COCO annotations."""
-    from faster_coco_eval.core import mask as library
-
-    return [
-        {
-            "image_id": image,
-            "category_id": int(label),
-            "segmentation": mask,
-            "area": float(library.area(mask)),
-            "bbox": box,
-        }
-        for label, mask, box in zip(one.classes, one.masks, _sides(one.boxes), strict=True)
-    ]
-
-
-def _sides(boxes: Floats) -> list[list[float]]:
-    sides = np.asarray(boxes, np.float64).copy()
-    sides[:, 2:] -= sides[:, :2]
-    found: list[list[float]] = sides.tolist()
-    return found

@@ -12,14 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from stages.common import metrics
-from stages.common.detection import Detections
-from stages.common.metrics import Floats, Overlap
-
 THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of IoU, OKS or whatever says how far a result and an object are the same
 _RECALLS = np.linspace(0, 1, 101)  # where COCO reads the precision
 _NUDGE = 1e-6  # of a recall step: far above the error of a quotient, far below the distance of two recalls
 _BLOCK = 4_000_000  # results times samples that are counted at once: 16 MB
+Floats = NDArray[np.floating[Any]]
 Weights = NDArray[np.int32]  # [images, samples]: how often each image is in each sample
 
 
@@ -52,6 +49,14 @@ class Shares:
         """Each metric [samples]."""
         with np.errstate(invalid="ignore"):
             return {name: (top @ weights) / (below @ weights) for name, (top, below) in self.parts.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`accuracy_metrics` of a performance record, and what intervals are drawn from: None where nothing is kept."""
+
+    metrics: dict[str, Any]
+    per_image: PerImage | None = None
 
 
 def means(**values: Sequence[float]) -> Shares:
@@ -91,6 +96,14 @@ class Matches:
                 present[part] += instances > 0
         with np.errstate(invalid="ignore"):
             return {"map50_95": total / present, "map50": first / present}
+
+    def average_precision(self) -> Floats:
+        """AP [10, classes] of all the images, at each of `THRESHOLDS`; -1 for a class without objects."""
+        made = np.full((len(THRESHOLDS), len(self.instances)), -1.0)
+        once = np.ones((self.count, 1), np.int32)
+        for label, (images, hits, objects) in zip(np.flatnonzero(self.instances), self.classes(), strict=True):
+            made[:, label] = _average_precision(images, hits, np.array([len(objects)]), once)[:, 0]
+        return made
 
     def classes(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.uint16], NDArray[np.int32]]]:
         """Of each class that has objects: its results' images and hits, its objects' images."""
@@ -140,66 +153,6 @@ def _interpolated(caught: NDArray[Any], given: NDArray[Any], objects: NDArray[An
     reached = step + (_RECALLS[step] <= recall)
     average: Floats = (precision * np.diff(reached, axis=0, prepend=0)).sum(axis=0) / len(_RECALLS)
     return average
-
-
-def matches(found: Sequence[Any], classes: Sequence[NDArray[np.int64]], overlap: Overlap, num_classes: int) -> Matches:
-    """The matches of each image's results (`classes`, `scores`, best first) with its objects of these classes [m]."""
-    rows = [np.zeros((0, 4))]
-    for image, (one, objects) in enumerate(zip(found, classes, strict=True)):
-        bits: Floats = np.zeros(len(one.scores))
-        if len(objects) and len(bits):
-            bits = _hits(np.where(one.classes[:, None] == objects, overlap(image), -1.0))
-        rows.append(np.column_stack([one.classes, -one.scores.astype(np.float64), np.full(len(bits), image), bits]))
-    table = np.concatenate(rows)
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
-    kept, results = _up_to_the_last_hit(table, num_classes)
-    labels = np.concatenate([np.zeros(0, np.int64), *classes])
-    where = np.repeat(np.arange(len(classes)), [len(one) for one in classes])
-    return Matches(
-        len(found),
-        kept[:, 2].astype(np.int32),
-        kept[:, 3].astype(np.uint16),
-        results,
-        where[np.argsort(labels, kind="stable")].astype(np.int32),
-        np.bincount(labels, minlength=num_classes),
-    )
-
-
-def _hits(overlap: Floats) -> Floats:
-    """Of n results, best first, the bits of the thresholds at which each one hits: `metrics.matched` for all at once.
-
-    COCO's rule: each result takes the object that it overlaps most among those that are free at the threshold.
-    """
-    bits = np.zeros(len(overlap))
-    free = np.repeat(overlap[None], len(THRESHOLDS), axis=0)
-    every, powers = np.arange(len(THRESHOLDS)), 2 ** np.arange(len(THRESHOLDS))
-    for row in np.flatnonzero((overlap >= THRESHOLDS[0]).any(axis=1)):
-        target = free[:, row].argmax(axis=1)
-        hit = free[every, row, target] >= THRESHOLDS
-        free[every[hit], :, target[hit]] = -1.0
-        bits[row] = powers[hit].sum()
-    return bits
-
-
-def _up_to_the_last_hit(table: Floats, num_classes: int) -> tuple[Floats, NDArray[np.int64]]:
-    """Of rows (class, -score, image, hits), sorted, those that count, and how many each class keeps."""
-    ends = np.searchsorted(table[:, 0], np.arange(num_classes + 1))
-    hit = np.flatnonzero(table[:, 3])
-    last = np.searchsorted(hit, ends[1:]) - 1  # of each class the place in `hit` of its last one
-    stop = np.where((last >= 0) & (hit[last] >= ends[:-1]), hit[last] + 1, ends[:-1]) if len(hit) else ends[:-1]
-    kept = [table[begin:end] for begin, end in zip(ends[:-1], stop, strict=True)]
-    return np.concatenate([np.zeros((0, 4)), *kept]), (stop - ends[:-1]).astype(np.int64)
-
-
-def box_matches(
-    found: Sequence[Detections], truth: Sequence[tuple[Floats, NDArray[np.int64]]], num_classes: int
-) -> Matches:
-    """Of boxes; the arguments are those of `metrics.measure`."""
-
-    def overlap(image: int) -> Floats:
-        return metrics.box_iou(found[image].boxes.astype(np.float64), truth[image][0])
-
-    return matches(found, [classes for _, classes in truth], overlap, num_classes)
 
 
 def only(kept: PerImage, places: Sequence[int]) -> PerImage:

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from stages.common import metrics
-from stages.common.detection import Detections
 from stages.common.ground_truth import Labels
-from stages.common.metrics import Floats
-from stages.common.per_image import Matches, matches
+from stages.common.per_image import Floats, Verdict
 from stages.common.poses import Poses
 
 # Standard deviations of how people place COCO's 17 keypoints, in units of an object's size (cocodataset.org); for any
@@ -60,75 +57,28 @@ def similarity(found: Floats, truth: Floats, areas: Floats) -> Floats:
     return shared
 
 
-def measure_poses(
-    found: Sequence[Poses], truth: Sequence[Skeletons], names: Sequence[str], confidence: float
-) -> dict[str, Any]:
-    """The `accuracy_metrics` of a performance record: of keypoints, and `boxes` with the average precision of boxes.
+def judge_poses(found: Sequence[Poses], truth: Sequence[Skeletons], names: Sequence[str], confidence: float) -> Verdict:
+    """The verdict on keypoints, and `boxes` with the average precision of boxes.
 
-    As `metrics.measure`, OKS standing for the IoU. Objects without a labelled keypoint count in no figure but the
+    As `metrics.judge`, OKS standing for the IoU. Objects without a labelled keypoint count in no figure but the
     boxes'.
     """
-    known, classes = _known(truth)
-    if not any(map(len, classes)):
-        return metrics.NO_OBJECTS
-    metrics.require_finite(found)
-    areas = [_areas(one) for one in truth]
-    images = [{"id": number} for number in range(1, len(truth) + 1)]
-    objects = [
-        {**row, "area": float(area), "num_keypoints": int((points[:, 2] > 0).sum())}
-        for number, (one, seen, own) in enumerate(zip(truth, known, areas, strict=True), 1)
-        for row, area, points in zip(
-            _rows(number, one.boxes[seen], one.classes[seen], one.keypoints[seen]),
-            own[seen],
-            one.keypoints[seen],
-            strict=True,
-        )
-    ]
-    results = [
-        {**row, "score": score}
-        for number, one in enumerate(found, 1)
-        for row, score in zip(_rows(number, one.boxes, one.classes, one.keypoints), one.scores.tolist(), strict=True)
-    ]
-    count = next(one.keypoints.shape[1] for one in truth if len(one.classes))
-    precisions = metrics.coco_precision(images, objects, results, len(names), "keypoints", sigmas_of(count))
-    ranked = metrics.ranked(found, classes, lambda image: _overlap(found[image], truth[image]), len(names))
-    boxes = metrics.average_precision(
-        [Detections(one.boxes, one.scores, one.classes) for one in found],
-        [(one.boxes, one.classes) for one in truth],
-        len(names),
-    )
-    return {**metrics.summed_up(classes, precisions, ranked, names, confidence), "boxes": metrics.box_summary(boxes)}
+    objects = [one.classes[_known(one)] for one in truth]
+    verdict = metrics.judge(found, objects, lambda image: _overlap(found[image], truth[image]), names, confidence)
+    if verdict.per_image is None:
+        return verdict
+    boxes = metrics.box_summary(found, [(one.boxes, one.classes) for one in truth], len(names))
+    return replace(verdict, metrics={**verdict.metrics, "boxes": boxes})
 
 
-def match_poses(found: Sequence[Poses], truth: Sequence[Skeletons], num_classes: int) -> Matches:
-    """What is kept of the poses, image by image."""
-    _, classes = _known(truth)
-    return matches(found, classes, lambda image: _overlap(found[image], truth[image]), num_classes)
-
-
-def _known(truth: Sequence[Skeletons]) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.int64]]]:
-    """Which objects of each image have a labelled keypoint, and the classes of those."""
-    known = [np.asarray(one.keypoints[..., 2].any(axis=1)) for one in truth]
-    return known, [one.classes[seen] for one, seen in zip(truth, known, strict=True)]
-
-
-def _areas(one: Skeletons) -> Floats:
-    found: Floats = (one.boxes[:, 2:] - one.boxes[:, :2]).prod(axis=1) * AREA_OF_BOX
-    return found
+def _known(one: Skeletons) -> NDArray[np.bool_]:
+    """Which objects have a labelled keypoint."""
+    known: NDArray[np.bool_] = (one.keypoints[..., 2] != 0).any(axis=1)
+    return known
 
 
 def _overlap(found: Poses, truth: Skeletons) -> Floats:
     """OKS [n, m] with the objects that have a labelled keypoint."""
-    seen = truth.keypoints[..., 2].any(axis=1)
-    return similarity(found.keypoints, truth.keypoints[seen], _areas(truth)[seen])
-
-
-def _rows(image: int, boxes: Floats, classes: NDArray[np.int64], keypoints: Floats) -> list[dict[str, Any]]:
-    """One image's poses as COCO annotations."""
-    sides = np.asarray(boxes, np.float64).copy()
-    sides[:, 2:] -= sides[:, :2]
-    flat = keypoints.astype(np.float64).reshape(len(classes), keypoints.shape[1] * keypoints.shape[2])
-    return [
-        {"image_id": image, "category_id": int(label), "bbox": box, "area": box[2] * box[3], "keypoints": points}
-        for label, box, points in zip(classes, sides.tolist(), flat.tolist(), strict=True)
-    ]
+    seen = _known(truth)
+    areas = (truth.boxes[seen, 2:] - truth.boxes[seen, :2]).prod(axis=1) * AREA_OF_BOX
+    return similarity(found.keypoints, truth.keypoints[seen], areas)

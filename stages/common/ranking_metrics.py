@@ -8,37 +8,29 @@ from typing import Any
 import numpy as np
 
 from stages.common.classification import Ranking
-from stages.common.per_image import Shares, means
+from stages.common.per_image import Verdict, means
 
 _TOP = 5
 _DIGITS = 6
 
 
-def measure_rankings(
-    found: Sequence[Ranking], truth: Sequence[int], names: Sequence[str], confidence: float
-) -> dict[str, Any]:
-    """The `accuracy_metrics` of a performance record, from each image's ranking and its class.
+def judge_rankings(found: Sequence[Ranking], truth: Sequence[int], names: Sequence[str], confidence: float) -> Verdict:
+    """The verdict on each image's ranking by its class.
 
     top1: the share of images whose best class is the right one; top5: whose right class is among the best five.
     Both are means over the images, as Ultralytics has them; a class without images has null figures.
     """
     del confidence  # an image has one class, however sure the network is
     if not truth:
-        return {"status": "unmeasured", "reason": "There are no labelled images."}
+        return Verdict({"status": "unmeasured", "reason": "There are no labelled images."})
     labels = np.asarray(truth, np.int64)
     best, five = _right(found, truth)
-    return {
+    metrics = {
         "top1": _share(best),
         "top5": _share(five),
         "per_class": [_one_class(name, best[labels == k], five[labels == k]) for k, name in enumerate(names)],
     }
-
-
-def keep_rankings(found: Sequence[Ranking], truth: Sequence[int], num_classes: int) -> Shares:
-    """What is kept of a classification, image by image."""
-    del num_classes  # the means are over the images
-    best, five = _right(found, truth)
-    return means(top1=best.tolist(), top5=five.tolist())
+    return Verdict(metrics, means(top1=best.tolist(), top5=five.tolist()))
 
 
 def _right(found: Sequence[Ranking], truth: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:

@@ -14,16 +14,16 @@ from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
 from stages.common.generic import UNMEASURED, finish_outputs
 from stages.common.ground_truth import Labels
-from stages.common.mask_metrics import encoded, match_masks, measure_masks, outlines
-from stages.common.per_image import PerImage, box_matches
-from stages.common.pose_metrics import match_poses, measure_poses, skeletons, sound_poses
+from stages.common.mask_metrics import encoded, judge_masks, outlines
+from stages.common.per_image import Verdict
+from stages.common.pose_metrics import judge_poses, skeletons, sound_poses
 from stages.common.poses import finish_poses
-from stages.common.ranking_metrics import keep_rankings, measure_rankings
+from stages.common.ranking_metrics import judge_rankings
 from stages.common.segmentation import finish_segments
-from stages.common.text_metrics import keep_texts, measure_texts, sound_text, text_of, uniform
+from stages.common.text_metrics import judge_texts, sound_text, text_of, uniform
 from stages.common.texts import finish_text
 from stages.common.turned import finish_turned
-from stages.common.turned_metrics import match_turned, measure_turned, sound_turned, turned_objects
+from stages.common.turned_metrics import judge_turned, sound_turned, turned_objects
 
 LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
 
@@ -42,8 +42,7 @@ class Task:
     finish: (candidates, placement, shape, iou, max_detections) -> the result for one image.
     sound: the result without what is not a finite number, as it is kept until all images are through.
     truth: (labels, shape [H, W]) -> what the result is measured by.
-    measure: (results, truths, class names, deployed confidence) -> `accuracy_metrics`.
-    per_image: (results, truths, number of classes) -> what intervals are drawn from; None where nothing is kept.
+    judge: (results, truths, class names, deployed confidence) -> the verdict.
     needs_labels: false where it has no metric, and says so itself.
     """
 
@@ -52,8 +51,7 @@ class Task:
     finish: Callable[..., Any]
     sound: Callable[[Any], Any]
     truth: Callable[[Labels, tuple[int, int]], Any]
-    measure: Callable[..., dict[str, Any]]
-    per_image: Callable[..., PerImage | None] = _nothing
+    judge: Callable[..., Verdict]
     needs_labels: bool = True
 
 
@@ -91,18 +89,16 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
     return int(labels.classes[0])
 
 
-def _unmeasured(*_: Any) -> dict[str, Any]:
-    return performance.unmeasured(UNMEASURED)
+def _unmeasured(*_: Any) -> Verdict:
+    return Verdict(performance.unmeasured(UNMEASURED))
 
 
 TASKS: dict[str, Task] = {
-    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.measure, box_matches),
-    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, measure_masks, match_masks),
-    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, measure_poses, match_poses),
-    "oriented_detection": Task(
-        LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, measure_turned, match_turned
-    ),
-    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, measure_rankings, keep_rankings),
-    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, measure_texts, keep_texts),
+    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.judge_boxes),
+    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, judge_masks),
+    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, judge_poses),
+    "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, judge_turned),
+    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, judge_rankings),
+    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, judge_texts),
     "generic": Task(0.0, _low, finish_outputs, _nothing, _nothing, _unmeasured, needs_labels=False),
 }

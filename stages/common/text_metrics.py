@@ -9,16 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.common.ground_truth import Labels
-from stages.common.per_image import Shares, means
+from stages.common.per_image import Shares, Verdict, means
 from stages.common.texts import Text
 
 _DIGITS = 6
 
 
-def measure_texts(
+def judge_texts(
     found: Sequence[Text], truth: Sequence[NDArray[np.int64]], names: Sequence[str], confidence: float
-) -> dict[str, Any]:
-    """The `accuracy_metrics` of a performance record, from each image's text and the one that stands in it.
+) -> Verdict:
+    """The verdict on each image's text by the one that stands in it.
 
     character_accuracy: 1 less the edits that lead from the found texts to the right ones, over all the right ones'
     characters, and no less than 0; word_accuracy: the share of texts without any edit. Case, spaces and signs count.
@@ -26,25 +26,17 @@ def measure_texts(
     del names, confidence
     characters = sum(map(len, truth))
     if not characters:
-        return {"status": "unmeasured", "reason": "There are no labelled images."}
+        return Verdict({"status": "unmeasured", "reason": "There are no labelled images."})
     edits = [edit_distance(one.classes, wanted) for one, wanted in zip(found, truth, strict=True)]
-    return {
+    metrics = {
         "character_accuracy": round(max(1 - sum(edits) / characters, 0.0), _DIGITS),
         "word_accuracy": round(edits.count(0) / len(edits), _DIGITS),
         "characters": characters,
         "edits": sum(edits),
     }
-
-
-def keep_texts(found: Sequence[Text], truth: Sequence[NDArray[np.int64]], count: int) -> Shares | None:
-    """The same, image by image, for intervals."""
-    del count
-    edits = [edit_distance(one.classes, wanted) for one, wanted in zip(found, truth, strict=True)]
     lengths = np.array([len(wanted) for wanted in truth], np.float64)
-    if not lengths.sum():
-        return None
     words = means(word_accuracy=[float(not each) for each in edits])
-    return Shares({"character_accuracy": (lengths - edits, lengths), **words.parts})
+    return Verdict(metrics, Shares({"character_accuracy": (lengths - edits, lengths), **words.parts}))
 
 
 def edit_distance(found: NDArray[np.int64], wanted: NDArray[np.int64]) -> int:

@@ -21,13 +21,9 @@ class OrtRunner:
     """Runs a serialised model; the outputs come in the order of `names`. Raises StageFailed if it does not load."""
 
     def __init__(self, model: bytes, contract: Mapping[str, Any], names: Sequence[str], threads: int) -> None:
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
         failures: tuple[type[Exception], ...] = (RuntimeError, *native_errors())
         try:
-            self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+            self._session = _session(model, threads)
         except failures as error:
             raise StageFailed(
                 "ONNX Runtime does not load the exported model.",
@@ -35,7 +31,7 @@ class OrtRunner:
                 "Try another --opset, or --no-simplify.",
                 kind="load",
             ) from error
-        self._contract, self._names = contract, list(names)
+        self._model, self._contract, self._names = model, contract, list(names)
         self._input = self._session.get_inputs()[0].name
 
     def under(self, contract: Mapping[str, Any]) -> OrtRunner:
@@ -64,6 +60,20 @@ class OrtRunner:
         """The outputs, float32."""
         outputs: list[NDArray[np.float32]] = self._session.run(self._names, {self._input: feed})
         return outputs
+
+    def alone(self) -> OrtRunner:
+        """Another session with one thread: of this one's threads none is in a copy of the process."""
+        other = copy.copy(self)
+        other._session = _session(self._model, 1)
+        return other
+
+
+def _session(model: bytes, threads: int) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _ERRORS_ONLY
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def native_errors() -> tuple[type[Exception], ...]:

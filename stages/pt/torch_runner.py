@@ -42,3 +42,8 @@ class TorchRunner:
         """The outputs; copying them back waits for the GPU, so the time is the whole."""
         with torch.inference_mode():
             return [output.float().cpu().numpy() for output in self._network(feed)]
+
+    def alone(self) -> TorchRunner:
+        """Itself with one thread: of PyTorch's threads none is in the copy."""
+        torch.set_num_threads(1)
+        return self

@@ -19,6 +19,7 @@ from stages.rknn.expected import Expected
 from stages.rknn.job import Job
 from stages.rknn.reference import OnnxRunner
 
+TIMED = 10  # images: the simulator's time is nobody's, but a simulator that got slow is seen
 OnProgress = Callable[[int, int], None]
 Pair = tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]
 
@@ -60,7 +61,7 @@ def accuracy(
         images,
         labels,
         job.contract,
-        evaluate.Settings(job.confidence, job.iou, job.max_detections, job.threads).of(job.head),
+        evaluate.Settings(job.confidence, job.iou, job.max_detections, job.threads, timed=TIMED).of(job.head),
         on_progress,
     )
 
@@ -81,7 +82,7 @@ def compare(
     def pairs() -> Iterator[Pair]:
         chosen = evaluate.prepared_images([images[place] for place in places], job.contract)
         for done, prepared in enumerate(chosen, 1):
-            wanted, built = (each.run(each.feed(prepared)) for each in (reference, runner))
+            wanted, built = reference.run(reference.feed(prepared)), runner.run(runner.feed(prepared))
             expected.add(prepared, built)
             found[0] += len(decode(wanted, job.head, job.confidence)[1])
             found[1] += len(decode(built, job.head, silent)[1])

@@ -15,7 +15,7 @@ from stages.common.images import normalise
 
 
 class OnnxRunner:
-    """A `stages.common.evaluate.Runner` over ONNX Runtime on the CPU; the outputs come in the order of `names`."""
+    """ONNX Runtime on the CPU; the outputs come in the order of `names`."""
 
     def __init__(self, model: Path, contract: Mapping[str, Any], names: list[str], threads: int) -> None:
         options = onnxruntime.SessionOptions()

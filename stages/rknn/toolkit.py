@@ -37,10 +37,10 @@ from stages.common.agreement import in_words
 from stages.common.device import cpu_model
 from stages.common.evaluate import Evaluation
 from stages.common.evaluation_file import Kept
+from stages.common.leash import tie_to
 from stages.rknn import measure
 from stages.rknn.expected import Expected
 from stages.rknn.job import Job, Measured
-from stages.rknn.leash import tie_to
 
 _IOLBF = 1  # stdio.h of glibc
 SIMULATED = "The simulator's time says nothing about the NPU's; no board was attached."
@@ -50,7 +50,7 @@ class ToolkitFailure(Exception):
     """A call of the toolkit that did not do its work: which, and why in the toolkit's own words."""
 
     def __init__(self, step: str, cause: str) -> None:
-        super().__init__(f"{step}: {cause}")
+        super().__init__(step, cause)
         self.step, self.cause = step, cause
 
 
@@ -111,6 +111,10 @@ class SimulatorRunner:
     def run(self, feed: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         """The outputs, float32, for one image."""
         return self._toolkit.infer(feed)
+
+    def alone(self) -> SimulatorRunner:
+        """Itself: the simulator computes in the thread that calls it."""
+        return self
 
 
 def last_line(error: BaseException) -> str:

@@ -12,8 +12,8 @@ import numpy as np
 
 from stages.common import bootstrap
 from stages.common.bootstrap import Interval
-from stages.common.per_image import PerImage, Shares, box_matches, means
-from tests.support.scenes import detect, objects
+from stages.common.per_image import PerImage, Shares, means
+from tests.support.scenes import box_matches, detect, objects
 
 Kind = Literal["map50_95", "top1", "accuracy"]
 KINDS: tuple[Kind, ...] = ("map50_95", "top1", "accuracy")

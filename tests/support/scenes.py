@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from stages.common import metrics
 from stages.common.detection import Detections
+from stages.common.matching import match
+from stages.common.per_image import Matches
 
 Truth = tuple[np.ndarray, np.ndarray]
 SIDE = 500.0  # pixels of an image
@@ -48,3 +53,13 @@ def scene(
     random = np.random.default_rng(seed)
     truth = [objects(random, 6, classes) for _ in range(images)]
     return [detect(random, one, classes, noise, ties=ties) for one in truth], truth
+
+
+def box_matches(found: Sequence[Detections], truth: Sequence[Truth], num_classes: int) -> Matches:
+    """What the evaluator keeps of boxes, image by image."""
+    return match(
+        found,
+        [classes for _, classes in truth],
+        lambda image: metrics.box_iou(found[image].boxes.astype(np.float64), truth[image][0]),
+        num_classes,
+    ).matches()

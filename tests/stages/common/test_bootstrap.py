@@ -9,9 +9,9 @@ import pytest
 
 from stages.common import bootstrap
 from stages.common.bootstrap import Interval, NoInterval
-from stages.common.per_image import box_matches, means
+from stages.common.per_image import means
 from tests.support.coverage import covered
-from tests.support.scenes import detect, scene
+from tests.support.scenes import box_matches, detect, scene
 
 STUDENT = {  # tables of Student's t
     (0.975, 9): 2.262157,

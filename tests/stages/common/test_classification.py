@@ -13,7 +13,7 @@ from mcwbuild.contract import dataset
 from mcwbuild.contract.errors import ContractBroken, InputError
 from stages.common.classification import Ranking
 from stages.common.image_set import open_images
-from stages.common.ranking_metrics import measure_rankings
+from stages.common.ranking_metrics import judge_rankings
 from stages.common.tasks import TASKS
 
 NAMES = ["ant", "bee", "cat"]
@@ -73,7 +73,7 @@ def test_top_1_and_top_5_are_shares_of_the_images() -> None:
     truth = random.integers(0, 8, 200).tolist()  # the last class has no images
     orders = [random.permutation(9) for _ in truth]
     found = [Ranking(order, np.linspace(0.9, 0.0, 9, dtype=np.float32)) for order in orders]
-    record = measure_rankings(found, truth, names, 0.25)
+    record = judge_rankings(found, truth, names, 0.25).metrics
     ranks = np.array([order.tolist().index(label) for order, label in zip(orders, truth, strict=True)])
     assert record["top1"] == pytest.approx((ranks == 0).mean(), abs=1e-6)
     assert record["top5"] == pytest.approx((ranks < 5).mean(), abs=1e-6)
@@ -85,10 +85,10 @@ def test_top_1_and_top_5_are_shares_of_the_images() -> None:
         "instances": len(third),
     }
     assert record["per_class"][8]["top1"] is None
-    assert measure_rankings([], [], names, 0.25)["status"] == "unmeasured"
+    assert judge_rankings([], [], names, 0.25).metrics["status"] == "unmeasured"
 
 
 def test_what_is_not_a_number_is_no_class() -> None:
     broken = Ranking(np.arange(3), np.full(3, np.nan, np.float32))
     sound = TASKS["classification"].sound(broken)
-    assert measure_rankings([sound], [0], NAMES, 0.25)["top1"] == 0.0
+    assert judge_rankings([sound], [0], NAMES, 0.25).metrics["top1"] == 0.0

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
-from mcwbuild.contract.errors import ContractBroken, InputError
+from mcwbuild.contract.errors import ContractBroken, InputError, StageFailed
 from mcwbuild.contract.inherit import complete
 from stages.common.evaluate import Settings, evaluate
 from stages.common.image_set import generated, open_images, spread
@@ -206,3 +209,78 @@ def test_the_detections_of_a_one_to_one_head_are_not_suppressed() -> None:
     for head, count in (({}, 1), ({"nms": False}, 2)):
         found = evaluate(Twice(), decode, picture, None, CONTRACT, SETTINGS.of(head))
         assert [len(one.scores) for one in found.results] == [count]
+
+
+class Divided(Finder):
+    """A finder that says in its boxes' scores which process it ran in."""
+
+    def __init__(self, parent: int, fails: int | None = None) -> None:
+        super().__init__()
+        self.parent, self.fails, self.copy = parent, fails, False
+
+    def alone(self) -> Divided:
+        self.copy = True
+        return self
+
+    def run(self, feed: np.ndarray) -> list[np.ndarray]:
+        assert self.copy == (os.getpid() != self.parent)
+        if self.copy and self.fails is not None:
+            if self.fails:
+                os.kill(os.getpid(), self.fails)
+            raise StageFailed("It does not go on.", "A copy of it said so.")
+        table = super().run(feed)[0]
+        if self.copy:
+            table[:, 4] = 0.8
+        return [table]
+
+
+SHARED = Settings(confidence=0.25, iou=0.7, max_detections=300, threads=3, warmup=1, timed=4)
+
+
+def test_images_that_are_not_timed_are_shared_by_copies_of_the_process(tmp_path: Path) -> None:
+    images = open_images(drawn(tmp_path, 40), None, CONTRACT)
+    progress: list[tuple[int, int]] = []
+    found = evaluate(
+        Divided(os.getpid()),
+        decode,
+        images.images,
+        images.labels,
+        CONTRACT,
+        SHARED,
+        lambda done, total: progress.append((done, total)),
+    )
+    scores = [one.scores.tolist() for one in found.results]
+    assert scores == [[pytest.approx(0.9)]] * 4 + [[pytest.approx(0.8)]] * 36
+    assert found.inference["runs"] == 4
+    assert progress == [(n, 40) for n in range(1, 41)]
+    alone = evaluate(Finder(), decode, images.images, images.labels, CONTRACT, SETTINGS)
+    for one, other in zip(found.results, alone.results, strict=True):
+        assert np.array_equal(one.boxes, other.boxes)
+    assert found.metrics["map50_95"] == alone.metrics["map50_95"]
+
+
+def test_few_images_and_a_gpu_make_no_copies(tmp_path: Path) -> None:
+    images = open_images(drawn(tmp_path, 40), None, CONTRACT)
+    assert len(evaluate(Divided(os.getpid()), decode, images.images[:19], None, CONTRACT, SHARED).results) == 19
+    runner = Divided(os.getpid())
+    runner.device = {**runner.device, "kind": "GPU"}
+    assert len(evaluate(runner, decode, images.images, None, CONTRACT, SHARED).results) == 40
+
+
+def test_what_a_copy_raises_is_raised_and_a_dead_copy_is_told(tmp_path: Path) -> None:
+    images = open_images(drawn(tmp_path, 40), None, CONTRACT)
+    with pytest.raises(StageFailed, match="A copy of it said so"):
+        evaluate(Divided(os.getpid(), 0), decode, images.images, None, CONTRACT, SHARED)
+    with pytest.raises(StageFailed, match="ended before its work was done"):
+        evaluate(Divided(os.getpid(), signal.SIGKILL), decode, images.images, None, CONTRACT, SHARED)
+    assert multiprocessing.active_children() == []
+
+
+def test_an_image_that_a_copy_cannot_decode_is_named(tmp_path: Path) -> None:
+    images = open_images(drawn(tmp_path, 40), None, CONTRACT)
+    for number in (2, 39):
+        images.images[number].write_bytes(b"\x89PNG\r\n\x1a\n no image IEND")
+    with pytest.raises(InputError) as caught:
+        evaluate(Divided(os.getpid()), decode, images.images, images.labels, CONTRACT, SHARED)
+    names = [Path(str(problem.file)).name for problem in caught.value.problems]
+    assert names == [images.images[number].name for number in (2, 39)]

@@ -19,8 +19,8 @@ from mcwbuild.contract.limits import overrides
 from stages.common import bootstrap, evaluation_file, metrics
 from stages.common.evaluation_file import Kept, order_of
 from stages.common.gates import Question, Side, gates, previous_side
-from stages.common.per_image import Matches, box_matches, means
-from tests.support.scenes import detect, scene
+from stages.common.per_image import Matches, means
+from tests.support.scenes import box_matches, detect, scene
 
 NAMES = ["a", "b", "c"]
 MODEL, ORDER = "ab" * 32, "cd" * 32
@@ -32,9 +32,12 @@ def sides(noise: float, images: int = 40) -> tuple[Side, Side]:
     before, truth = scene(1, images, noise=2)
     random = np.random.default_rng(4)
     after = [detect(random, one, 3, noise) for one in truth]
-    return tuple(  # type: ignore[return-value]  # two of them
-        Side(metrics.measure(found, truth, NAMES, 0.25), box_matches(found, truth, 3)) for found in (before, after)
-    )
+    return side(before, truth), side(after, truth)
+
+
+def side(found: list, truth: list) -> Side:
+    verdict = metrics.judge_boxes(found, truth, NAMES, 0.25)
+    return Side(verdict.metrics, verdict.per_image)
 
 
 def ask(given: str = "") -> Question:

@@ -5,26 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stages.common import bootstrap, metrics
+from stages.common import bootstrap
 from stages.common.classification import Ranking
 from stages.common.ground_truth import Labels
-from stages.common.mask_metrics import encoded, match_masks, measure_masks, outlines
-from stages.common.per_image import Shares, box_matches, means
-from stages.common.pose_metrics import Skeletons, match_poses, measure_poses
+from stages.common.mask_metrics import encoded, judge_masks, outlines
+from stages.common.per_image import Matches, Shares, Verdict, means
+from stages.common.pose_metrics import AREA_OF_BOX, Skeletons, judge_poses, sigmas_of
 from stages.common.poses import Poses
-from stages.common.ranking_metrics import keep_rankings, measure_rankings
+from stages.common.ranking_metrics import judge_rankings
 from stages.common.segmentation import Segments
-from stages.common.turned import TurnedBoxes, probabilistic_iou
-from stages.common.turned_metrics import TurnedObjects, match_turned, precision_by
-from tests.support.scenes import scene
+from stages.common.turned import TurnedBoxes
+from stages.common.turned_metrics import TurnedObjects, judge_turned
+from tests.support.coco import box_rows, faster, faster_boxes
+from tests.support.scenes import box_matches, scene
 
 EXACT = 1e-9
-CLASSES = 4  # of which scenes draw three
+NAMES = ["a", "b", "c", "d"]  # of which scenes draw three
+CLASSES = len(NAMES)
 
 
 def library(found: list, truth: list) -> tuple[float, float]:
     """map50_95 and map50 by the library."""
-    average = metrics.average_precision(found, truth, CLASSES)
+    average = faster_boxes(found, truth, CLASSES)
     present = average[0] >= 0
     return float(average[:, present].mean()), float(average[0, present].mean())
 
@@ -68,9 +70,9 @@ def test_a_sample_without_objects_has_no_value() -> None:
     assert np.isnan(box_matches(found, truth, CLASSES).values(weights)["map50_95"][0])
 
 
-def test_masks_poses_and_turned_boxes_are_kept_as_they_are_measured() -> None:
+def test_masks_and_poses_have_the_library_s_average_precision() -> None:
     found, truth = scene(5, 14)
-    shape, names = (700, 700), ["a", "b", "c", "d"]
+    shape = (700, 700)
     masks, filled, poses, people, turned, things = ([] for _ in range(6))
     for one, (boxes, classes) in zip(found, truth, strict=True):
         corners = [np.array([[x0, y0], [x1, y0], [x1, y1]]) / shape[0] for x0, y0, x1, y1 in boxes]
@@ -83,15 +85,51 @@ def test_masks_poses_and_turned_boxes_are_kept_as_they_are_measured() -> None:
         poses.append(Poses(one.boxes, one.scores, one.classes, points(one.boxes).astype(np.float32)))
         turned.append(TurnedBoxes(as_turned(one.boxes), one.scores, one.classes))
         things.append(TurnedObjects(as_turned(boxes).astype(np.float64), classes))
-    of_masks = bootstrap.value(match_masks(masks, filled, CLASSES), "map50_95")
-    assert of_masks == pytest.approx(measure_masks(masks, filled, names, 0.25)["map50_95"], abs=1e-6)
-    of_poses = bootstrap.value(match_poses(poses, people, CLASSES), "map50_95")
-    assert of_poses == pytest.approx(measure_poses(poses, people, names, 0.25)["map50_95"], abs=1e-6)
-    overlaps = [probabilistic_iou(one.boxes, two.boxes) for one, two in zip(turned, things, strict=True)]
-    exact = precision_by(turned, [one.classes for one in things], overlaps.__getitem__, CLASSES)
-    of_turned = bootstrap.value(match_turned(turned, things, CLASSES), "map50_95")
-    assert of_turned == pytest.approx(exact[:, exact[0] >= 0].mean(), abs=EXACT)
-    assert all(0.1 < value < 1 for value in (of_masks, of_poses, of_turned) if value is not None)
+    filled_rows = [row | {"segmentation": mask} for row, mask in zip(rows(filled), flat(filled), strict=True)]
+    found_rows = [row | {"segmentation": mask} for row, mask in zip(rows(masks), flat(masks), strict=True)]
+    by_library = faster(len(found), filled_rows, found_rows, CLASSES, "segm", height=shape[0], width=shape[1])
+    assert same(judge_masks(masks, filled, NAMES, 0.25), by_library)
+    seen = [
+        row | {"keypoints": keypoints.ravel().tolist(), "num_keypoints": 5, "area": row["area"] * AREA_OF_BOX}
+        for row, keypoints in zip(rows(people), flat(people, "keypoints"), strict=True)
+        if keypoints[:, 2].any()
+    ]
+    guessed = [
+        row | {"keypoints": keypoints.astype(np.float64).ravel().tolist()}
+        for row, keypoints in zip(rows(poses), flat(poses, "keypoints"), strict=True)
+    ]
+    by_library = faster(len(found), seen, guessed, CLASSES, "keypoints", sigmas_of(5))
+    assert same(judge_poses(poses, people, NAMES, 0.25), by_library)
+    classes = [one.classes for one in things]
+    exact = [
+        TurnedBoxes(one.boxes.astype(np.float32), np.ones(len(one.boxes), np.float32), one.classes) for one in things
+    ]
+    assert judge_turned(exact, things, NAMES, 0.25).metrics["map50_95"] == 1.0
+    assert 0.1 < judge_turned(turned, things, NAMES, 0.25).metrics["map50_95"] < 1
+
+
+def rows(images: list) -> list[dict]:
+    """The annotations of all images."""
+    return [
+        row
+        for number, one in enumerate(images, 1)
+        for row in box_rows(number, one.boxes, one.classes, getattr(one, "scores", None))
+    ]
+
+
+def flat(images: list, name: str = "masks") -> list:
+    return [each for one in images for each in getattr(one, name)]
+
+
+def same(verdict: Verdict, by_library: np.ndarray) -> bool:
+    """Whether the average precision is the library's, of each class and in what is kept image by image."""
+    assert isinstance(verdict.per_image, Matches)
+    own = verdict.per_image.average_precision()
+    assert np.abs(own - by_library).max() < EXACT
+    whole = bootstrap.value(verdict.per_image, "map50_95")
+    assert whole == pytest.approx(by_library[:, by_library[0] >= 0].mean(), abs=EXACT)
+    assert whole == pytest.approx(verdict.metrics["map50_95"], abs=1e-6)
+    return 0.1 < verdict.metrics["map50_95"] < 1
 
 
 def upper_right(rows: int, columns: int) -> np.ndarray:
@@ -120,12 +158,15 @@ def test_a_classification_is_kept_by_its_images() -> None:
     random = np.random.default_rng(1)
     truth = random.integers(0, 9, 50).tolist()
     found = [Ranking(random.permutation(9), np.linspace(1, 0, 9, dtype=np.float32)) for _ in truth]
-    kept, record = keep_rankings(found, truth, 9), measure_rankings(found, truth, list("abcdefghi"), 0.25)
+    verdict = judge_rankings(found, truth, list("abcdefghi"), 0.25)
+    kept, record = verdict.per_image, verdict.metrics
     assert {name: bootstrap.value(kept, name) for name in ("top1", "top5")} == pytest.approx(
         {name: record[name] for name in ("top1", "top5")}, abs=1e-6
     )
     drawn = bootstrap.draws(50, 3)
-    expected = [measure_rankings(*sample(found, truth, drawn[:, k]), list("abcdefghi"), 0.25)["top1"] for k in range(3)]
+    expected = [
+        judge_rankings(*sample(found, truth, drawn[:, k]), list("abcdefghi"), 0.25).metrics["top1"] for k in range(3)
+    ]
     assert kept.values(drawn)["top1"] == pytest.approx(expected, abs=1e-6)
 
 

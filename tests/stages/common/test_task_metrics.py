@@ -14,12 +14,13 @@ from stages.common import metrics
 from stages.common.detection import Detections
 from stages.common.ground_truth import Form, Labels, read_labels
 from stages.common.labels import labels_of
-from stages.common.mask_metrics import Encoded, encoded, measure_masks, outlines
-from stages.common.pose_metrics import Skeletons, measure_poses, sigmas_of, similarity, skeletons
+from stages.common.mask_metrics import Encoded, encoded, judge_masks, outlines
+from stages.common.pose_metrics import AREA_OF_BOX, Skeletons, judge_poses, sigmas_of, skeletons
 from stages.common.poses import Poses
 from stages.common.segmentation import Segments
 from stages.common.turned import TurnedBoxes
-from stages.common.turned_metrics import measure_turned, precision_by, turned_objects
+from stages.common.turned_metrics import judge_turned, turned_objects
+from tests.support.coco import box_rows, faster, faster_boxes
 
 RANDOM = np.random.default_rng(2)
 NAMES = ["a", "b", "c"]
@@ -39,18 +40,6 @@ def near(boxes: np.ndarray, classes: np.ndarray) -> Detections:
     labels = np.where(RANDOM.random(len(copies)) < 0.15, RANDOM.integers(0, 3, len(copies)), np.tile(classes, 3))
     scores = np.sort(RANDOM.random(len(copies)).astype(np.float32))[::-1]
     return Detections(copies.astype(np.float32), scores, labels)
-
-
-def test_the_own_average_precision_is_the_library_s_on_upright_boxes() -> None:
-    truth = [scene(int(RANDOM.integers(0, 9))) for _ in range(12)]
-    found = [near(*one) for one in truth]
-
-    def overlap(image: int) -> np.ndarray:
-        return metrics.box_iou(found[image].boxes.astype(np.float64), truth[image][0])
-
-    own = precision_by(found, [classes for _, classes in truth], overlap, 4)
-    assert np.allclose(own, metrics.average_precision(found, truth, 4), atol=1e-9)
-    assert (own[:, 3] == -1).all()
 
 
 def as_labels(boxes: np.ndarray, classes: np.ndarray) -> Labels:
@@ -73,10 +62,10 @@ def test_masks_that_fill_whole_boxes_are_worth_what_the_boxes_are() -> None:
             (np.ones((int(y1 - y0), int(x1 - x0)), bool), int(y0), int(x0)) for x0, y0, x1, y1 in whole.tolist()
         )
         found.append(encoded(Segments(whole, guess.scores, guess.classes, masks, SHAPE)))
-    record = measure_masks(found, truth, NAMES, 0.25)
-    expected = metrics.measure(found, boxes, NAMES, 0.25)
+    record = judge_masks(found, truth, NAMES, 0.25).metrics
+    expected = metrics.judge_boxes(found, boxes, NAMES, 0.25).metrics
     assert {key: value for key, value in record.items() if key != "boxes"} == expected
-    own = metrics.measure(found, [(one.boxes, one.classes) for one in truth], NAMES, 0.25)
+    own = metrics.judge_boxes(found, [(one.boxes, one.classes) for one in truth], NAMES, 0.25).metrics
     assert record["boxes"] == {key: own[key] for key in ("map50_95", "map50")}
     assert 0.1 < record["map50_95"] < 0.9
 
@@ -88,21 +77,23 @@ def test_masks_are_judged_by_their_pixels_and_not_by_their_boxes() -> None:
     half = np.zeros((40, 40), bool)
     half[:24] = True
     found = encoded(Segments(box, np.ones(1, np.float32), np.array([1]), ((half, 10, 10),), SHAPE))
-    record = measure_masks([found], [truth], NAMES, 0.25)
+    record = judge_masks([found], [truth], NAMES, 0.25).metrics
     assert record["boxes"]["map50_95"] == 1.0
     assert record["map50_95"] == pytest.approx(0.3)  # an IoU of 0.6: right at 0.50, 0.55 and 0.60
     broken = Segments(box * np.nan, np.ones(1, np.float32), np.array([1]), ((half, 10, 10),), SHAPE)
     assert encoded(broken).masks == ()
-    assert measure_masks([Encoded(box[:0], box[:0, 0], np.zeros(0, int), ())], [truth], NAMES, 0.25)["map50"] == 0.0
-    assert measure_masks([found], [outlines(Labels(np.zeros((0, 4)), np.zeros(0, int)), SHAPE)], NAMES, 0.25) == (
-        metrics.NO_OBJECTS
+    assert (
+        judge_masks([Encoded(box[:0], box[:0, 0], np.zeros(0, int), ())], [truth], NAMES, 0.25).metrics["map50"] == 0.0
+    )
+    assert judge_masks([found], [outlines(Labels(np.zeros((0, 4)), np.zeros(0, int)), SHAPE)], NAMES, 0.25).metrics == (
+        metrics.NO_OBJECTS.metrics
     )
 
 
 @pytest.mark.parametrize("count", [4, 17])
-def test_average_precision_of_poses_is_that_of_their_similarities(count: int) -> None:
-    found, truth = [], []
-    for _ in range(12):
+def test_average_precision_of_poses_is_the_library_s(count: int) -> None:
+    found, truth, objects, results = [], [], [], []
+    for number in range(1, 13):
         boxes, classes = scene(int(RANDOM.integers(1, 7)))
         points = RANDOM.uniform(0, 60, (len(boxes), count, 3))
         points[..., 2] = RANDOM.integers(0, 3, points.shape[:2])
@@ -110,18 +101,19 @@ def test_average_precision_of_poses_is_that_of_their_similarities(count: int) ->
         guess = near(boxes, classes)
         moved = np.concatenate([points] * 3) + RANDOM.normal(0, 2.0 if count == 4 else 0.6, (3 * len(points), count, 3))
         found.append(Poses(guess.boxes, guess.scores, guess.classes, moved.astype(np.float32)))
-    assert all(one.keypoints[..., 2].any(axis=1).all() for one in truth)
-    areas = [(one.boxes[:, 2:] - one.boxes[:, :2]).prod(axis=1) * 0.53 for one in truth]
-
-    def overlap(image: int) -> np.ndarray:
-        return similarity(found[image].keypoints, truth[image].keypoints, areas[image])
-
-    own = precision_by(found, [one.classes for one in truth], overlap, 3)
-    record = measure_poses(found, truth, NAMES, 0.25)
-    assert record["map50_95"] == pytest.approx(own.mean(), abs=1e-6)
-    assert record["map50"] == pytest.approx(own[0].mean(), abs=1e-6)
+        for row, one in zip(box_rows(number, boxes, classes), points, strict=True):
+            row |= {"keypoints": one.ravel().tolist(), "num_keypoints": int((one[:, 2] > 0).sum())}
+            objects.append(row | {"area": row["area"] * AREA_OF_BOX})
+        for row, one in zip(
+            box_rows(number, guess.boxes, guess.classes, guess.scores), found[-1].keypoints, strict=True
+        ):
+            results.append(row | {"keypoints": one.astype(np.float64).ravel().tolist()})
+    by_library = faster(12, objects, results, 3, "keypoints", sigmas_of(count))
+    record = judge_poses(found, truth, NAMES, 0.25).metrics
+    assert record["map50_95"] == pytest.approx(by_library.mean(), abs=1e-6)
+    assert record["map50"] == pytest.approx(by_library[0].mean(), abs=1e-6)
     assert 0.05 < record["map50_95"] < 0.95
-    boxes = metrics.average_precision(
+    boxes = faster_boxes(
         [Detections(one.boxes, one.scores, one.classes) for one in found], [(o.boxes, o.classes) for o in truth], 3
     )
     assert record["boxes"]["map50_95"] == pytest.approx(boxes.mean(), abs=1e-6)
@@ -134,7 +126,7 @@ def test_sigmas_are_coco_s_for_people_and_even_for_others() -> None:
 
 def test_a_pose_without_labelled_keypoints_counts_in_its_box_alone() -> None:
     labels = Labels(np.array([[0.5, 0.5, 0.4, 0.4]]), np.array([0]), (np.zeros((4, 3)),))
-    assert measure_poses([], [skeletons(labels, SHAPE)], NAMES, 0.25) == metrics.NO_OBJECTS
+    assert judge_poses([], [skeletons(labels, SHAPE)], NAMES, 0.25).metrics == metrics.NO_OBJECTS.metrics
 
 
 def test_turned_boxes_are_found_at_their_angle_alone() -> None:
@@ -143,7 +135,7 @@ def test_turned_boxes_are_found_at_their_angle_alone() -> None:
 
     def record(degrees: float) -> dict[str, Any]:
         box = np.array([[40, 30, 30, 8, np.deg2rad(degrees)]], np.float32)
-        return measure_turned([TurnedBoxes(box, np.ones(1, np.float32), np.array([2]))], [truth], NAMES, 0.25)
+        return judge_turned([TurnedBoxes(box, np.ones(1, np.float32), np.array([2]))], [truth], NAMES, 0.25).metrics
 
     assert record(30)["map50_95"] == record(210)["map50_95"] == 1.0
     assert record(36)["map50_95"] < 1.0

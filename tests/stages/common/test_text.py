@@ -18,7 +18,7 @@ from mcwbuild.contract.errors import ContractBroken, InputError
 from stages.common.image_set import open_images
 from stages.common.tasks import TASKS
 from stages.common.text_labels import spell, strange
-from stages.common.text_metrics import edit_distance, measure_texts
+from stages.common.text_metrics import edit_distance, judge_texts
 from stages.common.texts import Text
 from stages.families.shapes import output_shapes
 from stages.families.text.decode import decode_text
@@ -144,10 +144,10 @@ def text(classes: list[int]) -> Text:
 def test_accuracy_counts_edits_over_all_characters_and_whole_texts() -> None:
     truth = [np.array(classes) for classes in ([0, 1, 2], [3, 3], [4], [5, 0, 1, 2])]
     found = [text(classes) for classes in ([0, 1, 2], [3], [4, 4], [5, 1, 1, 2])]
-    record = measure_texts(found, truth, NAMES, 0.25)
+    record = judge_texts(found, truth, NAMES, 0.25).metrics
     assert record == {"character_accuracy": 0.7, "word_accuracy": 0.25, "characters": 10, "edits": 3}
-    assert measure_texts([text([1] * 9)], [np.array([0])], NAMES, 0.25)["character_accuracy"] == 0.0
-    assert measure_texts([], [], NAMES, 0.25)["status"] == "unmeasured"
+    assert judge_texts([text([1] * 9)], [np.array([0])], NAMES, 0.25).metrics["character_accuracy"] == 0.0
+    assert judge_texts([], [], NAMES, 0.25).metrics["status"] == "unmeasured"
     broken = Text(np.array([0]), np.array([np.nan], np.float32))
     assert len(TASKS["ocr"].sound(broken).classes) == 0
 

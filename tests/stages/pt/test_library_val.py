@@ -17,7 +17,7 @@ from stages.common import images as pictures
 from stages.common.checkpoint import read
 from stages.common.detection import kept_of
 from stages.common.ground_truth import Form, read_labels
-from stages.common.mask_metrics import Outlines, encoded, measure_masks
+from stages.common.mask_metrics import Outlines, encoded, judge_masks
 from stages.common.segmentation import Segments
 from stages.common.tasks import LOW_CONFIDENCE
 from stages.families import recognise
@@ -117,7 +117,7 @@ def test_masks_counted_as_the_library_counts_give_its_figure(tmp_path: Path) -> 
         truth = tuple((whole == number, 0, 0) for number in range(1, len(order) + 1))
         runs = encoded(Segments(np.zeros((len(order), 4)), np.ones(len(order)), labels.classes[order], truth, quarter))
         truths.append(Outlines(runs.boxes, runs.classes, runs.masks, quarter))
-    figures = measure_masks(results, truths, checkpoint.names, 0.25)
+    figures = judge_masks(results, truths, checkpoint.names, 0.25).metrics
     ours = we_say("segment", tmp_path)
     print(f"library {library_says('segment'):.4f}, as it counts {figures['map50_95']:.4f}, ours {ours['map50_95']:.4f}")
     assert figures["map50_95"] == pytest.approx(library_says("segment"), rel=MOST)

@@ -159,7 +159,7 @@ def test_an_environment_without_the_toolkit_is_told_so(tmp_path: Path) -> None:
 def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     parent = (
         "import os, subprocess, sys, time\n"
-        "code = 'import sys; from stages.rknn.leash import tie_to; tie_to(int(sys.argv[1])); '\n"
+        "code = 'import sys; from stages.common.leash import tie_to; tie_to(int(sys.argv[1])); '\n"
         "code += 'print(\"tied\", flush=True); import time; time.sleep(300)'\n"
         "child = subprocess.Popen([sys.executable, '-c', code, str(os.getpid())], start_new_session=True,\n"
         "                         stdout=subprocess.PIPE)\n"
