@@ -152,6 +152,7 @@ class _Work:
 
     @property
     def task(self) -> Task:
+        """The contract's."""
         return tasks.of(self.contract)
 
     def timed(self, number: int, runner: Runner, timer: Timer) -> _Seen | Problem:
