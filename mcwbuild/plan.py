@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcwbuild.contract import look, names
-from mcwbuild.contract.dataset import Dataset, pick
+from mcwbuild.contract import calibration_pool, look, names
+from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.limits import KEYS
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
@@ -160,9 +160,10 @@ def rknn_steps(
     )
     options = [*gates(settings, RKNN), "--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
     options += ["--optimization-level", str(settings["optimization_level"])]
-    options += ["--calibration-images", str(settings["calibration_images"]), *_shared(settings)]
-    train = dataset.splits.get("train", ()) if dataset else ()
-    images = (*evaluation_images(dataset), *pick(train, settings["calibration_images"]))
+    count: int | None = settings["calibration_images"]
+    options += [*(["--calibration-images", str(count)] if count else []), *_shared(settings)]
+    pool = calibration_pool.pool(dataset, max(calibration_pool.MOST, count or 0)) if dataset else ()
+    images = (*evaluation_images(dataset), *pool)
     several = len(settings["target"]) > 1
     return tuple(
         Step(

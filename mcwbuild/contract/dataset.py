@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
@@ -23,6 +23,8 @@ IMAGE_SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".jp2", ".mpo", ".png", ".t
 SPLITS = ("train", "val", "test")
 KEYPOINTS = ("kpt_shape", "flip_idx", "kpt_oks_sigmas")  # what a data.yaml says of the keypoints of a pose
 _FOLDERS = {"train": ("train",), "val": ("val", "validation", "valid"), "test": ("test",)}  # of a classification
+Item = TypeVar("Item")
+Listed: TypeAlias = "tuple[Path, int | None]"  # an image, and the line that names it; None where the list is a folder
 _UNPRINTABLE = re.compile("[^\x09\x0a\x0d\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
 
 
@@ -295,7 +297,7 @@ def folders(images: Iterable[Path]) -> tuple[Path, ...]:
     return tuple(folder for folder in found if look.is_folder(folder))
 
 
-def pick(images: Sequence[Path], count: int) -> tuple[Path, ...]:
+def pick(images: Sequence[Item], count: int) -> tuple[Item, ...]:
     """`count` of the images, evenly spread, always the same ones; all of them where there are no more."""
     total = len(images)
     if count >= total:
@@ -309,14 +311,28 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
     Of a folder they are all images in it, sorted by path, hidden ones left out.
     Raises InputError with every line that names no image file, and where there is none at all.
     """
+    listed, findings = _examine_list(dataset_txt)
+    findings.raise_any("is not a usable list of images")
+    return tuple(image for image, _ in listed)
+
+
+def examine_list(dataset_txt: Path) -> tuple[tuple[Listed, ...], list[Problem]]:
+    """The images that `read_list` gives with their lines, and every problem that it would raise.
+
+    Raises InputError where the list cannot be read at all.
+    """
+    listed, findings = _examine_list(dataset_txt)
+    return listed, findings.problems
+
+
+def _examine_list(dataset_txt: Path) -> tuple[tuple[Listed, ...], _Findings]:
     findings = _Findings(dataset_txt)
-    images: list[Path] = []
     if look.is_folder(dataset_txt):
         images = sorted(_images_below(dataset_txt.absolute()), key=str)
         if not images:
             findings.add("the folder holds no images", hint="give a folder of images, or a list of them")
-        findings.raise_any("is not a usable list of images")
-        return tuple(images)
+        return tuple((image, None) for image in images), findings
+    listed: list[Listed] = []
     folder = look.real(dataset_txt).parent
     for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
@@ -327,8 +343,7 @@ def read_list(dataset_txt: Path) -> tuple[Path, ...]:
         elif not look.is_file(path):
             findings.add(f"{shown(written)} is not there", hint=f"looked in {folder}", line=number)
         else:
-            images.append(path)
-    if not images and not findings.problems:
+            listed.append((path, number))
+    if not listed and not findings.problems:
         findings.add("the list is empty", hint="write one image a line")
-    findings.raise_any("is not a usable list of images")
-    return tuple(images)
+    return tuple(listed), findings

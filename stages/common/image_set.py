@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mcwbuild.contract import dataset, fingerprints, transcripts
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
+from mcwbuild.contract.marks import shown
 from stages.common.evaluate import Picture, prepared_images
 from stages.common.ground_truth import Labels, check_image, data_error
 from stages.common.labels import labels_of
@@ -102,11 +103,21 @@ def _labelled(data: Path, contract: Mapping[str, Any]) -> ImageSet:
     return ImageSet("dataset", images, labels, record, "", tuple(made.text for made in lines))
 
 
-def _listed(listing: Path) -> ImageSet:
-    images = dataset.read_list(listing)
-    problems = [problem for image in images for problem in check_image(image)]
+def read_listed(listing: Path) -> tuple[dataset.Listed, ...]:
+    """The images of a list. Raises InputError with every line that names no whole image file."""
+    listed, problems = dataset.examine_list(listing)
+    for image, line in listed:
+        for problem in check_image(image):
+            if line is not None:
+                problem = Problem(f"{shown(image.name)}: {problem.message}", str(listing), line)
+            problems.append(problem)
     if problems:
-        raise data_error(problems)
+        raise data_error(sorted(problems, key=lambda problem: problem.line or 0))
+    return listed
+
+
+def _listed(listing: Path) -> ImageSet:
+    images = tuple(image for image, _ in read_listed(listing))
     return ImageSet("list", images, None, _record(listing, None, images, listing.parent, labelled=False), "")
 
 

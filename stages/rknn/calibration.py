@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +27,16 @@ _BLACK, _WHITE = 0, 255
 class Calibration:
     """What INT8 is calibrated with: the toolkit's list file, the images' names, a hash over what it sees.
 
-    `extremes` names the values (0, 255) that no image reached and that were set in one pixel of the first.
+    `extremes` names the values (0, 255) that no image reached and that were set in one pixel of the first. `chosen`
+    is how they were chosen, as `quantization.int8.dataset.chosen` has it; `leaked` those that are measured on too.
     """
 
     file: Path
     images: tuple[str, ...]
     sha256: str
     extremes: tuple[int, ...]
+    chosen: Mapping[str, Any] = field(default_factory=dict)
+    leaked: tuple[str, ...] = ()
 
 
 def write(
@@ -41,9 +44,11 @@ def write(
     contract: Mapping[str, Any],
     folder: Path,
     on_progress: Callable[[int, int], None],
+    enough: Callable[[NDArray[np.uint8]], bool] | None = None,
 ) -> Calibration:
     """Prepare `images` and write them, and the toolkit's list of them, into `folder`.
 
+    `enough` is shown each prepared image uint8 [H, W, C], and says whether it may be the last.
     The input's INT8 scale is the calibration set's range, so values that no image reaches would be clipped on
     the board: the first image gets a black or a white pixel where the set lacks it.
     Raises InputError naming every image that cannot be read.
@@ -53,6 +58,7 @@ def write(
     first: NDArray[np.uint8] | None = None
     seen: set[int] = set()
     files: list[Path] = []
+    hashes: list[bytes] = []
     for number, path in enumerate(images):
         try:
             prepared = pictures.prepare(pictures.read(path, contract["input"]["format"]), contract)[0]
@@ -62,7 +68,10 @@ def write(
         first = prepared if first is None else first
         seen |= _reached(prepared)
         files.append(store(prepared, folder / f"{number:05d}"))
+        hashes.append(_digest(prepared))
         on_progress(number + 1, len(images))
+        if enough is not None and enough(prepared):
+            break
     if problems:
         raise data_error(problems)
     if first is None:
@@ -71,9 +80,10 @@ def write(
     if missing:  # both, so that setting the one does not take away the only pixel of the other
         first[0, 0], first[0, 1] = _BLACK, _WHITE
         store(first, files[0].with_suffix(""))
+        hashes[0] = _digest(first)
     listing = folder / "dataset.txt"
     listing.write_text("".join(f"{file.name}\n" for file in files), "ascii")
-    return Calibration(listing, tuple(path.name for path in images), _digest(files), missing)
+    return Calibration(listing, tuple(path.name for path in images[: len(files)]), _over(hashes), missing)
 
 
 def _reached(prepared: NDArray[np.uint8]) -> set[int]:
@@ -97,11 +107,11 @@ def store(prepared: NDArray[np.uint8], stem: Path) -> Path:
     return file
 
 
-def _digest(files: Sequence[Path]) -> str:
-    """SHA-256 over the pixels, in the list's order."""
-    digest = hashlib.sha256()
-    for file in files:
-        pixels = np.load(file) if file.suffix == ".npy" else cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-        assert pixels is not None
-        digest.update(repr(pixels.shape).encode("ascii") + np.ascontiguousarray(pixels).tobytes())
-    return digest.hexdigest()
+def _digest(prepared: NDArray[np.uint8]) -> bytes:
+    """SHA-256 of one image's pixels and shape."""
+    return hashlib.sha256(repr(prepared.shape).encode("ascii") + prepared.tobytes()).digest()
+
+
+def _over(hashes: Sequence[bytes]) -> str:
+    """SHA-256 over the images' own, in the list's order."""
+    return hashlib.sha256(b"".join(hashes)).hexdigest()

@@ -11,7 +11,7 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.contract.stage import Stage
-from stages.rknn import build, calibration, record, request, script, side_by_side
+from stages.rknn import build, calibrate, record, request, script, side_by_side
 from stages.rknn.calibration import Calibration
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
@@ -26,13 +26,11 @@ def work(asked: Request, bench: Bench) -> None:
     created = manifest.now()
     for variant, reason in asked.absent.items():
         bench.note(f"best_{variant}.rknn is not made: {reason}")
-    if asked.seen_twice:
-        bench.note(f"{asked.seen_twice} calibration images are in the val split too", "warning")
     share = side_by_side.share(len(asked.variants), asked.threads, asked.model.path.stat().st_size)
     # They load the toolkit beside the calibration and each other, even where they build one after the other.
     ahead = asked.variants if asked.threads > 1 else asked.variants[:1]
     with build.Children(bench.scratch, share.threads, ahead) as children:
-        calibrated = _calibrate(asked, bench)
+        calibrated = _calibrate(asked, bench, share.threads)
         workshop = Workshop(asked, calibrated, children, share.threads, bench.scratch)
 
         def maker(variant: Variant) -> Callable[[Emit], Outcome]:
@@ -49,13 +47,16 @@ def work(asked: Request, bench: Bench) -> None:
     documents.write_json(performance, record.performance_record(made, asked, calibrated, created, described))
 
 
-def _calibrate(asked: Request, bench: Bench) -> Calibration | None:
+def _calibrate(asked: Request, bench: Bench, threads: int) -> Calibration | None:
     if asked.calibration is None:
         return None
     images = asked.calibration.images
-    with bench.step("calibration", f"{len(images)} images of the {asked.calibration.source}") as step:
-        made = calibration.write(images, asked.model.contract, bench.scratch / "calibration", step.progress)
-        step.result = f"{len(images)} images"
+    with bench.step("calibration", f"{len(images)} images of the {asked.calibration.source} looked at") as step:
+        folder = bench.scratch / "calibration"
+        made = calibrate.calibrate(asked.calibration, asked.model, folder, threads, step.progress)
+        step.result = f"{len(made.images)} images"
+    for note in calibrate.notes(made):
+        bench.note(note, "warning")
     return made
 
 

@@ -59,7 +59,7 @@ def performance_record(
         model_info=each(lambda outcome: outcomes.model_info(outcome, request)),
         comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
         tuning_history=[_attempt(outcome, request) for outcome in made.values()],
-        issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(request)],
+        issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(calibration)],
         validation=performance.validation(all_gates, all_checks),
     )
 
@@ -103,11 +103,11 @@ def _issues(
     return issues
 
 
-def _overlap(request: Request) -> list[dict[str, Any]]:
-    if not request.seen_twice:
+def _overlap(calibration: Calibration | None) -> list[dict[str, Any]]:
+    if calibration is None or not calibration.leaked:
         return []
-    what = f"{request.seen_twice} calibration images are measured on too"
-    return [_issue(what, "--dataset lists images of the val split", "List images of the training split")]
+    what = f"{len(calibration.leaked)} calibration images are measured on too"
+    return [_issue(what, "--dataset lists images of the val or test split", "List images of the training split")]
 
 
 def _issue(what: str, cause: str, remedy: str) -> dict[str, Any]:
@@ -157,10 +157,11 @@ def _quantization(made: Made, request: Request, calibration: Calibration | None)
             "algorithm": chosen.algorithm,
             "method": chosen.method,
             "dataset": {
-                "path": request.calibration.file,
+                "path": request.calibration.file.name,
                 "size": chosen.images,
                 "source": request.calibration.source,
                 "sha256": calibration.sha256,
+                "chosen": dict(calibration.chosen) or None,
             },
             "hybrid": False,
         }

@@ -6,32 +6,24 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from mcwbuild.contract import dataset, validate
+from mcwbuild.contract import calibration_pool, dataset, validate
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from mcwbuild.contract.limits import Override
 from mcwbuild.contract.stage import positive
-from stages.common import evaluation_file
+from stages.common import evaluation_file, image_set
 from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet, open_images
 from stages.common.together import together
 from stages.rknn import model, targets
+from stages.rknn.choosing import Candidates
 from stages.rknn.job import Algorithm
 from stages.rknn.model import Model
 from stages.rknn.targets import VARIANTS, Target, Variant
 
-CALIBRATION_IMAGES = 50  # Rockchip advises 20 to 100 for `normal`; memory grows by 13 MB for each at 640 x 640
+WHOLE = 200  # images of a user's list that are all taken: the toolkit's memory grows by 13 MB for each at 640 x 640
 _NO_IMAGES = "there are no calibration images: give --data with a training split, or --dataset"
-
-
-@dataclass(frozen=True)
-class CalibrationSet:
-    """The images chosen for INT8: from which file, and what kind of file that is."""
-
-    images: tuple[Path, ...]
-    file: str
-    source: Literal["training split", "list"]
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class Request:
     model: Model
     target: Target
     absent: Mapping[Variant, str]
-    calibration: CalibrationSet | None
+    calibration: Candidates | None
     images: ImageSet
     previous: Mapping[str, Any] | None
     optimization_level: int
@@ -55,14 +47,6 @@ class Request:
     threads: int
     kept: Kept | None = None
     gates: tuple[Override, ...] = ()
-
-    @property
-    def seen_twice(self) -> int:
-        """How many calibration images are measured on too: with labels, their figures look better than they are."""
-        if self.calibration is None or self.images.labels is None:
-            return 0
-        measured = {image.resolve() for image in self.images.images if isinstance(image, Path)}
-        return len(measured & {image.resolve() for image in self.calibration.images})
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -78,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("both", "fp16", "int8"), default="both", help="what to build")
     parser.add_argument("--optimization-level", type=int, choices=range(4), default=3, help="the toolkit's own, 0 to 3")
     parser.add_argument(
-        "--calibration-images", type=positive, default=CALIBRATION_IMAGES, help="how many INT8 is calibrated with"
+        "--calibration-images", type=positive, help="how many INT8 is calibrated with; without: as many as are needed"
     )
     parser.add_argument(
         "--algorithm", choices=("normal", "kl_divergence", "mmse"), default="normal", help="how INT8 ranges are found"
@@ -116,18 +100,32 @@ def require(args: argparse.Namespace) -> Request:
     )
 
 
-def _calibration(args: argparse.Namespace) -> CalibrationSet | None:
-    """The images for INT8: a given list, else the training split, never the one that is measured on."""
-    if args.dtype == "fp16":
+def _calibration(args: argparse.Namespace) -> Candidates | None:
+    """The images that INT8 may be calibrated with: a given list, else the training split; the others are held out."""
+    if args.dtype == "fp16" or (args.dataset is None and args.data is None):
         return None
+    found = None if args.data is None else dataset.read(args.data)
+    held_out = () if found is None else (*found.splits.get("val", ()), *found.splits.get("test", ()))
+    count: int | None = args.calibration_images
     if args.dataset is not None:
-        images = dataset.read_list(args.dataset)
-        return CalibrationSet(dataset.pick(images, args.calibration_images), args.dataset.name, "list")
-    if args.data is not None:
-        images = dataset.read(args.data).splits.get("train", ())
-        if images:
-            return CalibrationSet(dataset.pick(images, args.calibration_images), args.data.name, "training split")
-    return None
+        return _of_list(args.dataset, count, held_out)
+    assert found is not None
+    images = calibration_pool.pool(found, max(calibration_pool.MOST, count or 0))
+    if not images:
+        return None
+    classes = calibration_pool.classes_of(found, images)
+    total = len(found.splits["train"])
+    return Candidates(images, args.data, "training split", total, classes, held_out, count)
+
+
+def _of_list(file: Path, count: int | None, held_out: tuple[Path, ...]) -> Candidates:
+    """A user's own list: all of it, unless it is long or a count is asked for."""
+    listed = image_set.read_listed(file)
+    whole = len(listed) <= (WHOLE if count is None else count)
+    taken = listed if whole else dataset.pick(listed, max(calibration_pool.MOST, count or 0))
+    images, lines = tuple(image for image, _ in taken), tuple(line for _, line in taken)
+    classes = (frozenset[str](),) * len(images)
+    return Candidates(images, file, "list", len(listed), classes, held_out, count, lines, whole)
 
 
 def _previous(path: Path | None) -> Mapping[str, Any] | None:
@@ -153,7 +151,7 @@ def _same_contract(previous: Mapping[str, Any] | None, found: Model, path: Path)
     )
 
 
-def _absent(dtype: str, target: Target, calibration: CalibrationSet | None) -> dict[Variant, str]:
+def _absent(dtype: str, target: Target, calibration: Candidates | None) -> dict[Variant, str]:
     """Why a variant is not made. Raises InputError where one that was asked for by name cannot be, or none can."""
     absent: dict[Variant, str] = {}
     for variant in VARIANTS:

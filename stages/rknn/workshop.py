@@ -8,7 +8,6 @@ from pathlib import Path
 
 from mcwbuild import __version__
 from mcwbuild.contract.events import Emit
-from stages.common.image_set import spread
 from stages.rknn import build, readback
 from stages.rknn.build import Built, Children
 from stages.rknn.calibration import Calibration
@@ -78,14 +77,14 @@ class Workshop:
         )
 
     def _listing(self, count: int) -> Path:
-        """The toolkit's list of `count` of the calibration images, evenly spread; the first is always one of them."""
+        """The toolkit's list of the first `count` of the calibration images: the most telling ones stand first."""
         assert self.calibrated is not None
         whole = self.calibrated.file
         if count >= len(self.calibrated.images):
             return whole
         lines = whole.read_text("ascii").splitlines()
         part = whole.with_name(f"{whole.stem}-{count}.txt")
-        part.write_text("".join(f"{lines[place]}\n" for place in spread(len(lines), count)), "ascii")
+        part.write_text("".join(f"{line}\n" for line in lines[:count]), "ascii")
         return part
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mcwbuild import plan
+from mcwbuild.contract import calibration_pool
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError
 from mcwbuild.options import Settings, resolve
@@ -48,8 +49,8 @@ def test_several_targets_have_a_folder_each_and_share_the_onnx() -> None:
 
 
 def test_every_phase_is_measured_on_the_same_images_and_calibration_is_never_among_them() -> None:
-    steps = plan.run_steps(Path("best.pt"), "m", settings(calibration_images="5"), dataset(100, 7), OUT)
-    assert [len(step.images) for step in steps] == [7, 7, 12]
+    steps = plan.run_steps(Path("best.pt"), "m", settings(), dataset(1000, 7), OUT)
+    assert [len(step.images) for step in steps] == [7, 7, 7 + calibration_pool.MOST]
     calibration = set(steps[2].images) - set(steps[0].images)
     assert {path.parent.name for path in calibration} == {"train"}
 

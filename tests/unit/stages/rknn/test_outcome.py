@@ -19,11 +19,12 @@ from stages.common.image_set import ImageSet
 from stages.families import FAMILIES
 from stages.rknn import compiler_log, outcome, readback, record, targets
 from stages.rknn.build import Built
+from stages.rknn.calibration import Calibration
 from stages.rknn.job import Measured, Quantization
 from stages.rknn.model import Model
 from stages.rknn.outcome import Outcome
 from stages.rknn.readback import Artefact
-from stages.rknn.request import CalibrationSet, Request
+from stages.rknn.request import Request
 from tests.support.board import HEAD, contract, outputs
 
 SHA = "ab" * 32
@@ -153,11 +154,11 @@ def test_values_that_are_not_finite_fail() -> None:
     assert "a.png and 1 more" in checks["int8 finite"].detail
 
 
-def test_calibration_images_that_are_measured_on_are_counted() -> None:
-    chosen = CalibrationSet((Path("a.png"), Path("b.png")), "list.txt", "list")
-    asked = request(previous(), calibration=chosen)
-    assert asked.seen_twice == 1
-    written = record.performance_record({"int8": made()}, replace(asked, absent={"fp16": "no"}), None, "now", {})
+def test_calibration_images_that_are_measured_on_are_written_down() -> None:
+    chosen = {"by": "list"}
+    calibration = Calibration(Path("dataset.txt"), ("a.png", "b.png"), SHA, (), chosen, ("a.png",))
+    asked = request(previous(), absent={"fp16": "no"})
+    written = record.performance_record({"int8": made()}, asked, calibration, "now", {})
     assert [issue["what"] for issue in written["issues"]] == ["1 calibration images are measured on too"]
 
 
