@@ -75,7 +75,7 @@ def require(args: argparse.Namespace) -> Request:
     found, target, calibration, previous, kept = together(
         lambda: model.read(args.onnx, args.source),
         lambda: targets.find(args.target),
-        lambda: _calibration(args),
+        lambda: candidates(args),
         lambda: _previous(args.previous),
         lambda: None if args.evaluation is None else evaluation_file.read(args.evaluation),
     )
@@ -100,7 +100,7 @@ def require(args: argparse.Namespace) -> Request:
     )
 
 
-def _calibration(args: argparse.Namespace) -> Candidates | None:
+def candidates(args: argparse.Namespace) -> Candidates | None:
     """The images that INT8 may be calibrated with: a given list, else the training split; the others are held out."""
     if args.dtype == "fp16" or (args.dataset is None and args.data is None):
         return None

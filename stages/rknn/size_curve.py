@@ -70,7 +70,7 @@ class SizeCurve:
         self._taken += 1
         if self._session is not None:
             try:
-                self._widen(self._ranges(prepared))
+                self._widen(self._of_one(prepared))
             except _BROKEN as error:
                 self._session, self.reason = None, f"ONNX Runtime failed: {_first_line(error)}"
         if self._session is None:
@@ -82,8 +82,15 @@ class SizeCurve:
         still = moved is not None and moved <= STILL and self._taken >= LEAST
         return still or self._taken == SIZES[-1]
 
-    def _ranges(self, prepared: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Least and greatest values of each of the input's channels, then of each tensor."""
+    @property
+    def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Least and greatest values so far: of the input's channels, then of each tensor that is watched."""
+        assert self._low is not None
+        assert self._high is not None
+        return self._low, self._high
+
+    def _of_one(self, prepared: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The ranges of one image."""
         assert self._session is not None
         (name,) = (given.name for given in self._session.get_inputs())
         found = np.array(self._session.run(None, {name: normalise(prepared, self._contract)}), np.float64)
@@ -96,9 +103,8 @@ class SizeCurve:
         self._high = high if self._high is None else np.maximum(self._high, high)
 
     def _mark(self) -> None:
-        assert self._low is not None
-        assert self._high is not None
-        now = self._high - self._low
+        low, high = self.ranges
+        now = high - low
         moved = None
         if self._before is not None:
             wide = now > 0
