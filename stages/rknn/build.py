@@ -13,28 +13,33 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcwbuild.contract import errors
-from mcwbuild.contract.events import Emit, Started, from_line
+from mcwbuild.contract.events import Emit, Noted, Started, from_line
 from stages.rknn import compiler_log, failures
 from stages.rknn.compiler_log import CompilerLog
 from stages.rknn.job import Job, Measured
 
 CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
 SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
+MOST_RULES = 8  # rules that are turned off: each costs a build, and a graph that needs more is one for a person
 _POLL = 0.2  # seconds between two looks at the process
 _PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
 class Built:
-    """A variant that was built and measured: the file, what the child measured, what the compiler said."""
+    """A variant that was built and measured: the file, what the child measured, what the compiler said.
+
+    disabled_rules: the toolkit's fusion rules that failed on this graph, and were turned off.
+    """
 
     file: Path
     measured: Measured
     log: CompilerLog
+    disabled_rules: tuple[str, ...] = ()
 
 
 class Child:
@@ -95,6 +100,7 @@ class Children:
     def __init__(self, folder: Path, threads: int, ahead: Sequence[str]) -> None:
         self._folder, self._threads, self._ahead = folder, threads, ahead
         self._started: dict[str, Child] = {}
+        self.failing_rules: tuple[str, ...] = ()
 
     def __enter__(self) -> Children:
         with contextlib.ExitStack() as half_done:
@@ -112,6 +118,12 @@ class Children:
         """The build's child, started now where it was not yet."""
         if name not in self._started:
             self._started[name] = Child(self._folder / name, self._threads)
+        return self._started[name]
+
+    def without_rule(self, name: str, rule: str) -> Child:
+        """A new child for the build, in a folder beside that of the one that has ended; no build uses `rule` now."""
+        self.failing_rules = (*self.failing_rules, rule)
+        self._started[name] = Child(self._folder / f"{name}.{len(self.failing_rules)}", self._threads)
         return self._started[name]
 
     def kill(self) -> None:
@@ -150,6 +162,24 @@ def run(job: Job, child: Child, emit: Emit, silence: float = SILENCE) -> Built:
     if log.unsupported:
         raise failures.unsupported(job.variant, log.unsupported, job.platform)
     return Built(Path(job.export), Measured(**answer["measured"]), log)
+
+
+def run_without_failing_rules(job: Job, children: Children, emit: Emit) -> Built:
+    """`run` by the build's child; where a fusion rule of the toolkit fails, again with that rule off, and told.
+
+    A rule that failed stays off for all builds of these children. Raises what `run` raises.
+    """
+    child = children.of(job.name)
+    while True:
+        job = replace(job, disabled_rules=children.failing_rules)
+        try:
+            return replace(run(job, child, emit), disabled_rules=job.disabled_rules)
+        except failures.RuleFailed as failed:
+            if failed.rule in job.disabled_rules or len(job.disabled_rules) == MOST_RULES:
+                raise
+            text = f"The toolkit's fusion rule {failed.rule} fails on this graph: the {job.name} build begins again"
+            emit(Noted(f"{text} without it.", "warning"))
+            child = children.without_rule(job.name, failed.rule)
 
 
 class _Watch:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+from mcwbuild.contract.failures import lines_of
+
 _CONTROL = re.compile(r"[^\t -~\xa0-\U0010ffff]")
 _LAYER = re.compile(
     r"D RKNN: \[[\d:.]+\] (?P<id>\d+)\s+(?P<op>\S+)\s+(?P<dtype>\S+)\s+(?P<unit>CPU|NPU|GPU)\s+.*?"
@@ -22,10 +23,15 @@ _UNSUPPORTED = (
     # Looked for once from the line's start: tried from every place of every line it took half as long as an FP16 build.
     re.compile(r"^(?=.*\bCustomOperatorLower\b)(?P<name>\S+)?.*\b(?P<op>CustomOperatorLower)\b"),
 )
+_RULE = re.compile(r"disable_rules=\['(\w+)'\]")
 _OVERFLOW = re.compile(r"of '(?P<name>[^']+)' is out of the float16")
 # `Unkown op target: 0` stands in builds that work.
 _HARMLESS = re.compile(r"Unkown op target: 0")
-_ERROR = re.compile(r"^E (?!rknn-toolkit2 version)(?P<text>.*\S)")
+# The toolkit's own, and what the C library says of a heap that the compiler has destroyed.
+_ERROR = re.compile(
+    r"^(?:E (?!rknn-toolkit2 version))?(?P<text>(?<=E ).*\S|"
+    r"(?:corrupted size|double free|(?:free|malloc)\(\): |munmap_chunk).*)"
+)
 _BOUNDARY = ("InputOperator", "OutputOperator")  # the graph's inputs and outputs, placed on the CPU by definition
 
 
@@ -52,7 +58,10 @@ class Unsupported:
 
 @dataclass(frozen=True)
 class CompilerLog:
-    """The facts in one build's log. Memory is in kB; None where the log does not say."""
+    """The facts in one build's log. Memory is in kB; None where the log does not say.
+
+    rules: the fusion rules that failed, in the toolkit's own words.
+    """
 
     layers: tuple[Layer, ...]
     internal_kb: float | None
@@ -60,6 +69,7 @@ class CompilerLog:
     unsupported: tuple[Unsupported, ...]
     overflowed: tuple[str, ...]
     errors: tuple[str, ...]
+    rules: tuple[str, ...] = ()
 
     @property
     def cycles(self) -> int:
@@ -74,11 +84,6 @@ class CompilerLog:
     def on(self, unit: str) -> tuple[Layer, ...]:
         """The layers placed on `unit` (NPU, CPU, GPU)."""
         return tuple(layer for layer in self.layers if layer.unit == unit)
-
-
-def lines_of(text: str) -> list[str]:
-    """The log's lines without colours, progress bars and empty ones."""
-    return [line for line in re.split(r"[\r\n]+", _ANSI.sub("", text)) if line.strip() and "%|" not in line]
 
 
 def readable(text: str) -> str:
@@ -101,6 +106,7 @@ def parse(text: str) -> CompilerLog:
                 match["text"] for line in lines if (match := _ERROR.match(line)) and not _HARMLESS.search(line)
             )
         ),
+        rules=tuple(dict.fromkeys(rule for line in lines for rule in _RULE.findall(line))),
     )
 
 

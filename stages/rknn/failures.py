@@ -2,66 +2,50 @@
 
 from __future__ import annotations
 
-import re
 import signal
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any
 
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
+from mcwbuild.contract.failures import layer_in, recognise
 from mcwbuild.contract.marks import shown
 from stages.rknn.compiler_log import CompilerLog, Unsupported
 from stages.rknn.targets import Variant
 
 _REPORT = "Look into the phase's log for the compiler's last lines, and try another --optimization-level."
+_UNKNOWN = f"mcwbuild does not know this failure. {_REPORT}"
 _MEMORY = "Give the machine or the container more memory, or fewer --calibration-images."
-_LAYER = re.compile(
-    r"""In Node, \("(?P<node>[^"]*)", (?P<op>\w+)|node type\s*=\s*(?P<kind>\w+)|input tensor name: (?P<tensor>\S+)"""
-)
+_OF_THE_MACHINE = ("toolkit-missing", "toolkit-setuptools", "toolkit-exit", "toolkit-onnx", "disk-full")
 
 
-@dataclass(frozen=True)
-class _Known:
-    """A cause that was met before: how it reads, its kind, what to do about it."""
+class RuleFailed(StageFailed):
+    """A build that one of the toolkit's own fusion rules ended: `rule` may be turned off."""
 
-    pattern: re.Pattern[str]
-    kind: str
-    remedy: str
+    def __init__(self, rule: str, what: str, found: str, remedy: str) -> None:
+        super().__init__(what, found, remedy, kind="fusion-rule")
+        self.rule = rule
 
-
-def _known(pattern: str, kind: str, remedy: str) -> _Known:
-    return _Known(re.compile(pattern), kind, remedy)
-
-
-_CAUSES = (
-    _known(r"No module named|cannot import name|No such file or directory: .*site-packages", "toolkit-missing",
-           "Run this phase in its own image or environment."),
-    _known(r"No space left on device", "disk-full", "Free some space where temporary files go (TMPDIR)."),
-    _known(r"MemoryError|std::bad_alloc|Unable to allocate|Cannot allocate memory", "out-of-memory", _MEMORY),
-    _known(r"Unsupport onnx opset", "opset", "Export again with --opset 19 or lower."),
-    _known(r"No Op registered for|is not a registered function/op|No opset import for domain|INVALID_GRAPH", "operator",
-           "The toolkit does not know this operator: change that part of the model, or cut it off."),
-    _known(r"dynamic graph", "dynamic-shape",
-           "Remove NonMaxSuppression, NonZero and If from the graph: cut the model in front of them."),
-    _known(r"The input shape .* is not support|is not support!", "shape", "Export again with fixed input sizes."),
-    _known(r"not support do_quantization = False", "target", "Use --dtype int8 for this chip."),
-    _known(r"disable_rules=\['(\w+)'\]", "optimizer", "Try a lower --optimization-level, or simplify the ONNX first."),
-    _known(r"Can not find tensor value info|mmse", "algorithm", "Try --algorithm normal or kl_divergence."),
-    _known(r"buffer overflow", "compiler", "Try --dtype fp16, or another --optimization-level."),
-    _known(r"Not Support Dtype", "dtype", "Export the model with a float32 input."),
-    _known(r"Meet unsupported conv", "target", "This chip cannot run that convolution: use the other --dtype."),
-    _known(r"out of the float16", "overflow", "Use --dtype int8, or scale the values in that layer."),
-)  # fmt: skip
+    def as_dict(self) -> dict[str, Any]:
+        """As any failure of a stage."""
+        return {**super().as_dict(), "error": StageFailed.__name__}
 
 
 def refused(variant: Variant, step: str, cause: str, log: CompilerLog) -> McwbuildError:
     """The error for a call that returned -1 or None, or raised."""
     meant = _meaning(cause, log)
-    known = _recognise(meant)
-    if known is not None and known.kind in ("toolkit-missing", "disk-full"):
-        return EnvironmentLacking(
-            f"RKNN-Toolkit2 could not start its {step}.", f"{clean(meant)}.", known.remedy, kind=known.kind
-        )
-    kind, remedy = (known.kind, known.remedy) if known else ("toolkit", _REPORT)
-    return StageFailed(f"The {variant} build failed in {step}.", _found(meant), remedy, kind=kind)
+    what = f"The {variant} build failed in {step}."
+    if log.rules:
+        rule = log.rules[-1]
+        found = f"Its fusion rule {rule} fails on this graph. {_found(meant)}"
+        return RuleFailed(rule, what, found, "Simplify the ONNX first, or try a lower --optimization-level.")
+    known = recognise([cause]) or recognise(log.errors)
+    if known is None:
+        return StageFailed(what, _found(meant), _UNKNOWN, kind="toolkit")
+    if known.name in _OF_THE_MACHINE:
+        found = f"{clean(meant)}. {known.cause}"
+        return EnvironmentLacking(f"RKNN-Toolkit2 could not do its {step}.", found, known.remedy, kind=known.name)
+    said = cause if known.pattern.search(cause) else next(filter(known.pattern.search, log.errors), meant)
+    return StageFailed(what, f"{_found(said)} {known.cause}", known.remedy, kind=known.name)
 
 
 def killed(variant: Variant, step: str, number: int, peak_kb: int, log: CompilerLog) -> StageFailed:
@@ -70,11 +54,12 @@ def killed(variant: Variant, step: str, number: int, peak_kb: int, log: Compiler
     if number == signal.SIGKILL:
         found = f"The kernel killed the toolkit in {step}, at {peak_kb / 1e6:.1f} GB: memory ran out."
         return StageFailed(f"The {variant} build ran out of memory.", found, _MEMORY, kind="out-of-memory")
-    cause = log.errors[-1] if log.errors else "It printed no reason."
-    known = _recognise("\n".join(log.errors))
-    found = f"The toolkit's compiler ended the process in {step} ({name}). {_found(cause)}"
-    kind, remedy = (known.kind, known.remedy) if known else ("compiler", _REPORT)
-    return StageFailed(f"The {variant} build crashed.", found, remedy, kind=kind)
+    known = recognise([*log.errors, name])
+    said = next(filter(known.pattern.search, log.errors), "") if known else "".join(log.errors[-1:])
+    found = f"The toolkit's compiler ended the process in {step} ({name})."
+    found += f" {_found(said)}" if said else " It printed no reason."
+    kind, remedy = (known.name, known.remedy) if known else ("compiler", _UNKNOWN)
+    return StageFailed(f"The {variant} build crashed.", f"{found} {known.cause}" if known else found, remedy, kind=kind)
 
 
 def vanished(variant: Variant, step: str, code: int, log: CompilerLog) -> StageFailed:
@@ -101,8 +86,21 @@ def unsupported(variant: Variant, found: tuple[Unsupported, ...], platform: str)
         f"The {variant} build cannot run on {platform}, although the toolkit reports success.",
         f"Its compiler's log says that these operators have no implementation there: {layers}.",
         "Replace these operators in the model, or cut the graph in front of them.",
-        kind="operator",
+        kind="operator-simulated",
     )
+
+
+def doubts(variant: Variant, log: CompilerLog, disabled_rules: Sequence[str]) -> list[tuple[str, str, str]]:
+    """What is worth knowing of a build that succeeded: what, cause, remedy."""
+    found = [
+        (f"The toolkit's fusion rule {rule} fails on this graph", "A fault of the toolkit",
+         f"The {variant} model was built without it; nothing has to be done")
+        for rule in disabled_rules
+    ]  # fmt: skip
+    entry = recognise(log.errors, "warns")
+    if entry is not None:
+        found.append((f"The compiler's log of the {variant} build shows {entry.name}", entry.cause, entry.remedy))
+    return found
 
 
 def clean(text: str, limit: int = 400) -> str:
@@ -117,16 +115,7 @@ def _meaning(cause: str, log: CompilerLog) -> str:
     return reasons[0] if " returned " in cause and reasons else cause
 
 
-def _recognise(text: str) -> _Known | None:
-    return next((known for known in _CAUSES if known.pattern.search(text)), None)
-
-
 def _found(cause: str) -> str:
     """The cause as a sentence, with the layer where the toolkit names one."""
-    match = _LAYER.search(cause)
-    sentence = f"The toolkit says: {clean(cause)}."
-    if match is None:
-        return sentence
-    node, op = match["node"] or match["tensor"], match["op"] or match["kind"]
-    layer = " ".join(part for part in (op, shown(node) if node else "") if part)
-    return f"{sentence} Layer: {layer}."
+    layer = layer_in(cause)
+    return f"The toolkit says: {clean(cause)}." + (f" Layer: {layer}." if layer else "")

@@ -42,7 +42,8 @@ class Job:
 
     `quantization` and `calibration`, the toolkit's dataset file, are None for FP16; `mean` and `std` are in 0..255
     units, one value a channel; `images` are measured, with labels if `labelled` (none: generated ones are taken),
-    `texts` being those of text recognition; `contract` is the critical block, `head` describes the outputs.
+    `texts` being those of text recognition; `contract` is the critical block, `head` describes the outputs;
+    `disabled_rules` are the toolkit's fusion rules that are turned off.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Job:
     max_detections: int
     threads: int
     texts: tuple[str, ...] = ()
+    disabled_rules: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Store the job as JSON."""
@@ -74,7 +76,7 @@ class Job:
     def read(cls, path: Path) -> Job:
         """The job that `write` stored."""
         data: dict[str, Any] = json.loads(path.read_text("ascii"))
-        for name in ("mean", "std", "images", "texts"):
+        for name in ("mean", "std", "images", "texts", "disabled_rules"):
             data[name] = tuple(data[name])
         if data["quantization"] is not None:
             data["quantization"] = Quantization.of(data["quantization"])

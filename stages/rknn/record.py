@@ -10,6 +10,7 @@ from mcwbuild.contract import inherit, performance
 from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import Check, Gate
 from stages.common.evaluate import Settings, test_configuration
+from stages.rknn import failures
 from stages.rknn import outcome as outcomes
 from stages.rknn.calibration import Calibration
 from stages.rknn.outcome import Outcome
@@ -78,6 +79,7 @@ def _attempt(outcome: Outcome, request: Request) -> dict[str, Any]:
         "algorithm": chosen.algorithm if chosen else None,
         "calibration_images": chosen.images if chosen else None,
         **({} if metric == COSINE else {metric: measured.metrics.get(metric)}),
+        **({"disabled_rules": list(outcome.built.disabled_rules)} if outcome.built.disabled_rules else {}),
         "build_seconds": measured.seconds["build"],
         "peak_memory_mb": round(measured.peak_kb / 1024),
     }
@@ -95,6 +97,10 @@ def _issues(
             what = f"{len(on_cpu)} layers of the {outcome.variant} model run on the CPU"
             causes = ", ".join(sorted({layer.op for layer in on_cpu}))
             issues.append(_issue(what, f"The NPU does not compute: {causes}", "Replace them if the model is too slow"))
+        issues += [
+            _issue(*words)
+            for words in failures.doubts(outcome.variant, outcome.built.log, outcome.built.disabled_rules)
+        ]
     if calibration is not None and calibration.extremes:
         values = " and ".join(str(value) for value in calibration.extremes)
         cause = "The range of the calibration set would be the input's, and brighter or darker pixels be clipped"

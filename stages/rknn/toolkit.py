@@ -135,6 +135,7 @@ def build(toolkit: Toolkit, job: Job) -> None:
         optimization_level=job.optimization_level,
         custom_string=job.custom_string,
         **quantized,
+        **({"disable_rules": list(job.disabled_rules)} if job.disabled_rules else {}),
     )
     toolkit.call("load_onnx", job.model)
     toolkit.call("build", do_quantization=chosen is not None, dataset=job.calibration)

@@ -103,7 +103,7 @@ def test_a_build_is_measured_in_its_own_process_and_reads_back(
 def test_an_unknown_operator_is_named_with_its_layer(tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="FooBar") as caught:
         run(job(tmp_path, toy_onnx.network("FooBar")), tmp_path)
-    assert caught.value.kind == "operator"
+    assert caught.value.kind == "operator-unknown"
     assert "/box/extra" in caught.value.found
 
 
@@ -116,4 +116,4 @@ def test_a_native_abort_is_an_error_and_not_the_end_of_us(tmp_path: Path) -> Non
 def test_a_chip_that_cannot_is_told_in_the_toolkits_words(tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="rv1103") as caught:
         run(job(tmp_path, toy_onnx.network(), "fp16", "rv1103"), tmp_path)
-    assert caught.value.kind == "target"
+    assert caught.value.kind == "no-float"

@@ -109,14 +109,14 @@ def test_the_child_has_an_empty_folder_its_own_temporary_one_and_no_secrets(
     ("program", "kind"),
     [
         ("os.abort()", "compiler"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "compiler"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "compiler-crash"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "out-of-memory"),
         ("sys.exit(3)", "toolkit"),
         ("pass", "toolkit"),
         ("time.sleep(60)", "hang"),
         ("json.dump({'failure': {'step': 'build', 'cause': 'build returned -1'}}, open(sys.argv[2], 'w'))", "toolkit"),
-        (f"print(open({str(LOGS / 'det_unsupported.txt')!r}).read()); {SUCCESS}", "operator"),
-        (f"print(open({str(LOGS / 'rk2118_int8_abort.txt')!r}).read()); os.abort()", "target"),
+        (f"print(open({str(LOGS / 'det_unsupported.txt')!r}).read()); {SUCCESS}", "operator-simulated"),
+        (f"print(open({str(LOGS / 'rk2118_int8_abort.txt')!r}).read()); os.abort()", "conv-unsupported"),
     ],
 )
 def test_every_way_to_fail_is_a_stage_failure_with_its_kind(tmp_path: Path, program: str, kind: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
+from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed, from_dict
 from stages.rknn import compiler_log, failures
 from stages.rknn.compiler_log import Unsupported
 
@@ -23,11 +23,10 @@ def refused(cause: str, log: str = "") -> McwbuildError:
     ("cause", "kind"),
     [
         ("ValueError: Unsupport onnx opset 20, need <= 19!", "opset"),
-        ("ValidationError: No Op registered for FooBar with domain_version of 19", "operator"),
-        ("Fail: No opset import for domain 'my.ops'", "operator"),
-        ("NonMaxSuppression will cause the graph to be a dynamic graph! Remove it manually", "dynamic-shape"),
-        ("The input shape ['N', 3, 32, 32] of 'x' is not support!", "shape"),
-        ("IndexError: ... You can add disable_rules=['remove_invalid_scatternd']", "optimizer"),
+        ("ValidationError: No Op registered for FooBar with domain_version of 19", "operator-unknown"),
+        ("Fail: No opset import for domain 'my.ops'", "operator-unknown"),
+        ("NonMaxSuppression will cause the graph to be a dynamic graph! Remove it manually", "dynamic-graph"),
+        ("The input shape ['N', 3, 32, 32] of 'x' is not support!", "input-shape"),
         ("MemoryError: Unable to allocate 3.2 GiB", "out-of-memory"),
         ("something that nobody has seen", "toolkit"),
     ],
@@ -44,15 +43,37 @@ def test_refusals_are_stage_failures_with_a_cause_and_a_remedy(cause: str, kind:
 def test_a_bare_return_code_is_explained_by_the_log() -> None:
     log = "E build: Current target_platform(rv1103) not support do_quantization = False!"
     error = refused("build returned -1", log)
-    assert error.kind == "target"
+    assert error.kind == "no-float"
     assert "not support do_quantization" in error.found
 
 
 def test_the_layer_is_named_where_the_toolkit_names_one() -> None:
     cause = next(line for line in (LOGS / "unknown_operator.txt").read_text().splitlines() if "In Node" in line)
     error = refused(cause)
-    assert error.kind == "operator"
+    assert error.kind == "operator-unknown"
     assert 'Layer: FooBar "/l1/Foo".' in error.found
+
+
+def test_a_fusion_rule_is_taken_out_of_the_log_and_crosses_to_the_orchestrator_as_a_failure() -> None:
+    log = "W You can add disable_rules=['fuse_conv_gather'] in rknn.config() to temporarily disable the error rule!"
+    error = refused("TypeError: len() of unsized object", log)
+    assert isinstance(error, failures.RuleFailed)
+    assert error.rule == "fuse_conv_gather"
+    crossed = from_dict(error.as_dict())
+    assert type(crossed) is StageFailed
+    assert crossed.kind == "fusion-rule"
+    assert "len() of unsized object" in crossed.found
+
+
+def test_what_nobody_has_seen_is_said_to_be_unknown() -> None:
+    assert refused("something new").remedy.startswith("mcwbuild does not know this failure")
+
+
+def test_a_crash_without_a_word_is_known_by_its_signal() -> None:
+    error = failures.killed("fp16", "fp16 build", signal.SIGSEGV, 0, EMPTY)
+    assert error.kind == "compiler-crash"
+    assert "It printed no reason." in error.found
+    assert "cubic" in error.found
 
 
 def test_a_missing_toolkit_and_a_full_disk_are_the_environments() -> None:
@@ -65,7 +86,7 @@ def test_an_abort_carries_the_compilers_last_words() -> None:
     error = failures.killed("int8", "int8 build", signal.SIGABRT, 0, log)
     assert "SIGABRT" in error.found
     assert 'Layer: "x"' in error.found
-    assert error.kind == "target"
+    assert error.kind == "conv-unsupported"
 
 
 def test_sigkill_means_that_memory_ran_out() -> None:
