@@ -19,7 +19,7 @@ def _entry(
 _ENVIRONMENT: tuple[Entry, ...] = (
     _entry("toolkit-setuptools", "the environment", r"No module named 'pkg_resources'",
            "The toolkit imports pkg_resources, which setuptools has no more since version 82.",
-           "Install setuptools below 82; mcwbuild's own environments have it.", f"{TOOLKIT2}#518"),
+           "Install setuptools below 82; mcwbuild's own environments have it."),
     _entry("toolkit-exit", "the environment", r"name 'exit' is not defined",
            "Toolkits up to 2.3.0 call `exit`, which is not there in notebooks.",
            "Run it as a program, or take 2.3.2.", f"{TOOLKIT2}#259", f"{TOOLKIT2}#44"),

@@ -1,12 +1,12 @@
 """What RKNN-Toolkit2 and its runtime say when something goes wrong, and what it means.
 
-The entries are in `failure_catalogue.py`. `docs/failures.md` is their table: `python -m mcwbuild.contract.failures`.
+The entries are in `failure_catalogue.py`. `docs/failures.md` is their table: `mcwbuild explain --table`.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,16 @@ _LAYER = re.compile(
     r"""|The range .* of '(?P<wide>[^']*)'"""
     r"""|Unsupport CPU op: (?P<cpu>\w+)"""
 )
+_HEAD = """# Failures of the toolkit
+
+What RKNN-Toolkit2 and its runtime say when something goes wrong, what it means, and what to do. mcwbuild's errors
+name the entry as their `kind`; `mcwbuild explain LOGFILE` finds entries in any log of the toolkit, also in one that was
+not made by mcwbuild. What is not here is told in the toolkit's own words, and its log is kept.
+
+Each entry is provoked by a test with the real toolkit (`tests/stages/rknn/test_failures.py`), or marked *cited*, with
+the public issues that describe it, where that needs a board, another environment, or a network that is not public.
+
+"""
 
 
 @dataclass(frozen=True)
@@ -89,14 +99,19 @@ def recognise(texts: Iterable[str], weight: Weight = "fails") -> Entry | None:
 
 
 def explain(log: str) -> list[Found]:
-    """Every entry that the log shows, failures before warnings, each in the catalogue's order, at its first line."""
+    """Every entry that the log shows, failures before warnings, each in the catalogue's order, at its first line.
+
+    A line that tells one entry counts for no more general one.
+    """
     from mcwbuild.contract.failure_catalogue import ENTRIES
 
     lines = _numbered(log)
     found = []
+    told: set[int] = set()
     for entry in sorted(ENTRIES, key=lambda entry: entry.weight != "fails"):
         places = [line for line in lines if entry.pattern.search(line[1])]
-        if places:
+        if not {number for number, _ in places} <= told:
+            told |= {number for number, _ in places}
             layer = next(filter(None, (layer_in(text) for _, text in places)), "")
             found.append(Found(entry, *places[0], layer))
     return found
@@ -112,9 +127,11 @@ def _numbered(log: str) -> list[tuple[int, str]]:
     ]
 
 
-def table(entries: Sequence[Entry]) -> str:
-    """The catalogue in Markdown."""
-    text = []
+def table() -> str:
+    """The catalogue in Markdown: `docs/failures.md`."""
+    from mcwbuild.contract.failure_catalogue import ENTRIES as entries
+
+    text = [_HEAD]
     for group in dict.fromkeys(entry.group for entry in entries):
         text += [f"## {group[0].upper()}{group[1:]}", "", "| failure | what it means | what to do | evidence |"]
         text += ["|---|---|---|---|"]
@@ -125,20 +142,3 @@ def table(entries: Sequence[Entry]) -> str:
                 text.append(f"| {name} | {entry.cause} | {entry.remedy} | {evidence} |")
         text.append("")
     return "\n".join(text)
-
-
-_HEAD = """# Failures of the toolkit
-
-What RKNN-Toolkit2 and its runtime say when something goes wrong, what it means, and what to do. mcwbuild's errors
-name the entry as their `kind`; `mcwbuild explain LOGFILE` finds entries in any log of the toolkit, also in one that was
-not made by mcwbuild. What is not here is told in the toolkit's own words, and its log is kept.
-
-Each entry is provoked by a test with the real toolkit (`tests/stages/rknn/test_failures.py`), or marked *cited*, with
-the public issues that describe it, where that needs a board, another environment, or a network that is not public.
-
-"""
-
-if __name__ == "__main__":
-    from mcwbuild.contract.failure_catalogue import ENTRIES as _ENTRIES
-
-    print(_HEAD + table(_ENTRIES), end="")

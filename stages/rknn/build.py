@@ -122,7 +122,7 @@ class Children:
 
     def without_rule(self, name: str, rule: str) -> Child:
         """A new child for the build, in a folder beside that of the one that has ended; no build uses `rule` now."""
-        self.failing_rules = (*self.failing_rules, rule)
+        self.failing_rules = tuple(dict.fromkeys((*self.failing_rules, rule)))  # another build may have met it too
         self._started[name] = Child(self._folder / f"{name}.{len(self.failing_rules)}", self._threads)
         return self._started[name]
 

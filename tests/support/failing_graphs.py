@@ -116,3 +116,16 @@ def wide(channels: int = 2048) -> onnx.ModelProto:
     flat = CHANNELS * SIDE * SIDE
     nodes = [step("Reshape", "c", "sides", output="r"), step("Gemm", "r", "weights")]
     return behind_conv(nodes, (1, channels), sides=np.array([1, flat]), weights=floats(flat, channels, value=0.01))
+
+
+def with_failing_rule(detector: onnx.ModelProto) -> onnx.ModelProto:
+    """A toy detector whose scores the rule `fuse_conv_gather` fails on: both classes have the first one's."""
+    nodes = detector.graph.node
+    place = next(number for number, node in enumerate(nodes) if node.name == "/score/Sigmoid")
+    nodes[place].input[0] = "both"
+    added = [step("Gather", "s", "first", output="one", axis=1), step("Unsqueeze", "one", "axis", output="four")]
+    for node in (step("Concat", "four", "four", output="both", axis=1), *reversed(added)):
+        nodes.insert(place, node)
+    constants = {"first": np.array(0), "axis": np.array([1])}
+    detector.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
+    return detector

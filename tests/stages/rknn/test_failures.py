@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,18 @@ from tests.support.toolkit_trials import Trial, build, trial
 
 Steps = Callable[[Any, Path], list[Any]]
 PICTURE = "picture.png"
-# What cannot be provoked in this process: the toolkit is loaded already.
-NOT_HERE = {"toolkit-missing"}
+# Modules whose absence is a failure: provoked in a new process, because the toolkit is loaded here already.
+ABSENT = {"toolkit-missing": "rknn", "toolkit-setuptools": "pkg_resources"}
+WITHOUT = """
+import sys
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Absent())
+from stages.rknn import toolkit
+toolkit.Toolkit()
+"""
 
 
 def less_memory(megabytes: int) -> Callable[[], None]:
@@ -163,7 +175,7 @@ def whole(made: Trial) -> str:
 def test_every_entry_is_provoked_here_or_cited() -> None:
     names = [entry.name for entry in ENTRIES]
     assert len(names) == len(set(names))
-    assert {entry.name for entry in ENTRIES if not entry.cited} == {*PROVOKED, *NOT_HERE}
+    assert {entry.name for entry in ENTRIES if not entry.cited} == {*PROVOKED, *ABSENT}
 
 
 @pytest.mark.parametrize("name", PROVOKED)
@@ -172,6 +184,14 @@ def test_the_real_failure_is_recognised(tmp_path: Path, name: str) -> None:
     found = explain(whole(made))
     assert found, whole(made)[-3000:]
     assert found[0].entry.name == name, [str(one) for one in found]
+
+
+@pytest.mark.parametrize("name", ABSENT)
+def test_an_environment_that_lacks_something_is_recognised(tmp_path: Path, name: str) -> None:
+    command = [sys.executable, "-c", WITHOUT, ABSENT[name]]
+    done = subprocess.run(command, cwd=tmp_path, text=True, stderr=subprocess.PIPE)
+    assert done.returncode == 1
+    assert explain(done.stderr)[0].entry.name == name
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from stages.common.detection import finish
 from stages.families.yolo.decode import decode
 from stages.rknn import expected
 from stages.rknn.reference import OnnxRunner
-from tests.support import toy_onnx
+from tests.support import failing_graphs, toy_onnx
 from tests.support.board import Board
 
 ROOT = Path(__file__).parents[3]
@@ -136,6 +136,19 @@ def test_a_failed_build_publishes_nothing(tmp_path: Path) -> None:
     assert done.returncode == 4
     assert "cannot run on rk3588" in done.stderr
     assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_fusion_rule_that_fails_is_turned_off_told_and_written_down(tmp_path: Path) -> None:
+    toy_onnx.package(tmp_path, failing_graphs.with_failing_rule(toy_onnx.network()))
+    data = toy_onnx.dataset(tmp_path / "data")
+    done = run(tmp_path, "--target", "rk3588", "--data", data, "--threads", 2)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "fusion rule fuse_conv_gather fails on this graph: the int8 build begins again without it" in done.stdout
+    record = json.loads((tmp_path / "out" / "performance_rknn.json").read_text())
+    assert [attempt["disabled_rules"] for attempt in record["tuning_history"]] == [["fuse_conv_gather"]] * 2
+    assert [issue["what"] for issue in record["issues"] if "fuse_conv_gather" in issue["what"]]
+    worst = min(row["cosine"] for row in record["comparison_with_onnx"]["fp16"]["outputs"])
+    assert worst > 0.999  # what is built without the rule is still the model
 
 
 def test_an_edited_critical_value_is_named_with_both_values(tmp_path: Path) -> None:
