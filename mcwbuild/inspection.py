@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,8 @@ from mcwbuild.contract import artefacts, documents, inherit, look, manifest, rea
 from mcwbuild.contract.errors import ContractBroken, McwbuildError, Problem, Refused
 from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, RKNN, Phase
 from mcwbuild.gate import SHOWN
+
+_ANEW = "Measure the package again: mcwbuild board pack."
 
 
 def phase_of(package: Path) -> Phase | None:
@@ -89,6 +91,7 @@ def _documents(package: Path, phase: Phase) -> None:
             "Make the package again.",
             kind="contract",
         )
+    _board(package, phase, contract, performance.value)
     differing = list(_read_back(package, phase, source))
     if differing:
         raise ContractBroken(
@@ -97,6 +100,26 @@ def _documents(package: Path, phase: Phase) -> None:
             kind="contract",
             problems=differing,
         )
+
+
+def board_record(package: Path, phase: Phase) -> Mapping[str, Any] | None:
+    """What a board measured of the package, None where none did. Raises InputError where it cannot be read."""
+    if not phase.board or not look.is_file(package / phase.board):
+        return None
+    record: Mapping[str, Any] = documents.read_json(package / phase.board).value
+    return record
+
+
+def _board(package: Path, phase: Phase, contract: str, measured: Mapping[str, Any]) -> None:
+    """A board's record is of this contract and of these models, if there is one. Raises InputError, ContractBroken."""
+    if not phase.board or not look.exists(package / phase.board):
+        return
+    (record,) = validate.require_all([(package / phase.board, phase.board_schema)])
+    if record.value["report_info"].get("contract_sha256") != contract:
+        raise ContractBroken(f"{phase.board} was measured under another contract.", remedy=_ANEW, kind="contract")
+    for variant, block in record.value["model_info"].items():
+        if "sha256" in block and block["sha256"] != measured["model_info"][variant].get("sha256"):
+            raise ContractBroken(f"{phase.board} is about another {variant} model.", remedy=_ANEW, kind="contract")
 
 
 def _read_back(package: Path, phase: Phase, source: documents.Document) -> Iterator[Problem]:

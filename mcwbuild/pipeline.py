@@ -133,14 +133,19 @@ def _end_training(step: Step, workspace: Workspace) -> None:
 
 def describe(step: Step, engine: Engine, scratch: Path, reporter: Reporter) -> Path:
     """Run the pt stage's `--describe`; returns the training_source.yaml that it wrote below `scratch`."""
-    log, staging, admitted = scratch / "pt.log", scratch / "staging", scratch / "admitted"
+    return one_document(step, engine, scratch, scratch / "pt.log", reporter, step.phase.source)
+
+
+def one_document(step: Step, engine: Engine, scratch: Path, log: Path, reporter: Reporter, name: str) -> Path:
+    """Run a stage that writes the document `name` and no package; returns where it lies below `scratch`."""
+    staging, admitted = scratch / "staging", scratch / "admitted"
     staging.mkdir(mode=0o700)
     admitted.mkdir()
     reporter.begin(step, log)
     _require_files(step)
     _run(step, engine, staging, log, reporter)
-    gate.admit(staging / "out", step.phase, admitted, only=[step.phase.source])
-    return admitted / step.phase.source
+    gate.admit(staging / "out", step.phase, admitted, only=[name])
+    return admitted / name
 
 
 def _run(step: Step, engine: Engine, staging: Path, log: Path, reporter: Reporter) -> None:
@@ -171,7 +176,7 @@ def _require_files(step: Step) -> None:
 
 def _there(flag: str, path: Path) -> bool:
     """Whether an input is there; a dataset may be a folder, and so is a checkpoint's own code."""
-    return look.is_file(path) or (flag in ("--data", "--dataset", "--model-code") and look.is_folder(path))
+    return look.is_file(path) or (flag in ("--data", "--dataset", "--model-code", "--pack") and look.is_folder(path))
 
 
 def _judge(code: int, call: StageCall) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from mcwbuild.contract import calibration_pool, look, names
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError
-from mcwbuild.contract.limits import KEYS
+from mcwbuild.contract.limits import KEYS, SPEEDUP
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
 from mcwbuild.options import INT8_ONLY, Settings
 
@@ -105,8 +105,8 @@ def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
 
 
 def gates(settings: Settings, phase: Phase) -> list[str]:
-    """The flags for the limits that the phase's gates have by setting."""
-    chosen = [one for one in settings["gates"] if one.key in KEYS[phase.name]]
+    """The flags for the limits that the phase's gates have by setting; a board's speed is gated when it is merged."""
+    chosen = [one for one in settings["gates"] if one.key in KEYS[phase.name] and one.metric != SPEEDUP]
     return [word for one in chosen for word in ("--gate", str(one))]
 
 

@@ -18,13 +18,14 @@ DEPTH, FOLDERS = 6, 100_000  # how far below a folder packages are looked for, a
 
 @dataclass(frozen=True)
 class Published:
-    """A sound package and its three documents."""
+    """A sound package and its three documents; `board` is what a board measured of it, None where none did."""
 
     folder: Path
     phase: Phase
     source: Mapping[str, Any]
     performance: Mapping[str, Any]
     manifest: Mapping[str, Any]
+    board: Mapping[str, Any] | None = None
 
     @property
     def target(self) -> str | None:
@@ -87,7 +88,7 @@ def read(package: Path) -> tuple[Published | None, list[McwbuildError]]:
         return None, errors
     source = documents.read_yaml(package / phase.source).value
     record, manifest = (documents.read_json(package / name).value for name in (phase.performance, MANIFEST))
-    return Published(package, phase, source, record, manifest), []
+    return Published(package, phase, source, record, manifest, inspection.board_record(package, phase)), []
 
 
 def read_all(packages: Sequence[Path]) -> tuple[list[Published], list[McwbuildError]]:

@@ -21,6 +21,7 @@ VERBS: dict[str, str] = {
     "convert": "Phase 3 alone: ONNX to RKNN.",
     "init": "Write training_source.yaml from a checkpoint.",
     "ledger": "What each phase measured, in one table: accuracy, drop, latency, size.",
+    "board": "Measure a package on a board: pack, run, merge.",
     "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
     "images": "The stages' Docker images: build, list, prune, wheelhouse.",
     "doctor": "Tell what is ready on this machine and what is not.",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from mcwbuild import pipeline, plan
+from mcwbuild import inspection, pipeline, plan
 from mcwbuild.contract import artefacts, dataset, documents, look, names, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
@@ -112,7 +112,13 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
     finally:
         if isinstance(reporter, console.LiveReporter):
             reporter.close()
-    table = [row for o in outcomes for row in rows(o.performance, o.step.phase, o.step.target)]
+    table = [
+        row
+        for o in outcomes
+        for row in rows(
+            o.performance, o.step.phase, o.step.target, inspection.board_record(o.step.package, o.step.phase)
+        )
+    ]
     missed = pipeline.missed_gates(outcomes)
     if as_json:
         console.show_json(

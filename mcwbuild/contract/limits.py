@@ -17,6 +17,7 @@ DROPS: dict[str, float] = {"onnx": 0.5, "fp16": 2.0, "int8": 5.0}  # largest rel
 # The same for the cosine, which is 1 where both agree. A sound export has 1 to six digits, FP16 to four.
 COSINE_DROPS: dict[str, float] = {"onnx": 0.1, "fp16": 1.0, "int8": 5.0}
 KEYS: dict[PhaseName, tuple[str, ...]] = {"pt": (), "onnx": ("onnx",), "rknn": ("fp16", "int8")}
+SPEEDUP = "speedup"  # of the NPU over ONNX on the CPU: no drop, but the least factor
 COSINE = "cosine"  # of the output that agrees least with the reference's, where 1 is perfect
 _WORDS = re.compile(r"(?P<key>[a-z0-9]+)\.(?P<metric>[a-z0-9_.]+) *= *(?P<limit>.+)")
 _LIMIT = re.compile(r"(?P<value>[0-9]+(\.[0-9]+)?|\.[0-9]+) *(?P<percent>%?)")
@@ -68,7 +69,17 @@ def override(text: str, keys: Sequence[str] = tuple(DROPS)) -> Override:
         raise ValueError(f"{found['key']} is no gate of this; there are: {', '.join(keys) or 'none'}")
     if found["metric"] not in metrics():
         raise ValueError(f"{found['metric']} is no metric of the records; there are: {', '.join(metrics())}")
-    return Override(found["key"], found["metric"], limit(found["limit"]))
+    return Override(
+        found["key"], found["metric"], _factor(found) if found["metric"] == SPEEDUP else limit(found["limit"])
+    )
+
+
+def _factor(found: re.Match[str]) -> Limit:
+    """The least speed-up, a number above 0. Raises ValueError."""
+    number = _LIMIT.fullmatch(found["limit"].strip())
+    if found["key"] not in KEYS["rknn"] or number is None or number["percent"] or not float(number["value"]) > 0:
+        raise ValueError(f"{found[0]!r} is not of the form int8.{SPEEDUP}=4, which is for fp16 and int8")
+    return Limit(float(number["value"]), relative=False)
 
 
 def overrides(value: Any) -> tuple[Override, ...]:
@@ -93,18 +104,18 @@ def limits_of(key: str, main: str, given: Iterable[Override]) -> dict[str, tuple
     promised = Limit((COSINE_DROPS if main == COSINE else DROPS)[key], relative=True)
     made: dict[str, tuple[Limit, Limit | None]] = {main: (promised, promised)}
     for one in given:
-        if one.key == key:
+        if one.key == key and one.metric != SPEEDUP:
             made[one.metric] = (one.limit, promised if one.metric == main else None)
     return made
 
 
 @cache
 def metrics() -> tuple[str, ...]:
-    """The names of all metrics that can be gated: the records' numbers from 0 to 1, and the outputs' cosine."""
+    """The names of all metrics that can be gated: the records' numbers from 0 to 1, the outputs' cosine, the speed."""
     from mcwbuild.contract import schemas  # reads files: not for `--help`
 
     recorded = schemas.schema("performance")["$defs"]["metrics"]["properties"]
-    return (*_numbers(recorded, ""), COSINE)
+    return (*_numbers(recorded, ""), COSINE, SPEEDUP)
 
 
 def _numbers(properties: Mapping[str, Any], above: str) -> list[str]:

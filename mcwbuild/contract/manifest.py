@@ -64,6 +64,21 @@ def amend(package: Path, facts: Mapping[str, Any]) -> None:
     _write_sums(package, {**sums, MANIFEST: disk.sha256_of(package / MANIFEST)})
 
 
+def add(package: Path, name: str) -> None:
+    """Take the file `name`, made later than the package, into the manifest and `SHA256SUMS`, or in its new state.
+
+    The other files' hashes stay as they were written. Raises InputError where the manifest or the sums cannot be read.
+    """
+    (record,) = validate.require_all([(package / MANIFEST, "manifest")])
+    sums, problems = _read_sums(package / SUMS)
+    if problems:
+        raise validate.refusal([str(package / SUMS)], problems)
+    others = [item for item in record.value["outputs"] if item["file"] != name]
+    outputs = sorted([*others, describe(package / name, name)], key=lambda item: str(item["file"]))
+    _store(package, {**record.value, "outputs": outputs})
+    _write_sums(package, {**sums, **{file: disk.sha256_of(package / file) for file in (name, MANIFEST)}})
+
+
 def _store(package: Path, made: Mapping[str, Any]) -> None:
     validate.require(documents.Document(made, MANIFEST), "manifest")
     documents.write_json(package / MANIFEST, made)

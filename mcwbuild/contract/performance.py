@@ -294,10 +294,13 @@ def record(
     }
 
 
-def missed_gate(performance: Mapping[str, Any], phase: Phase, *, strict: bool = False) -> GateFailed | None:
+def missed_gate(
+    performance: Mapping[str, Any], phase: Phase, *, strict: bool = False, file: str = ""
+) -> GateFailed | None:
     """The error that the failed gates and checks of a record stand for, or None where it did not fail.
 
-    `strict`: a gate that is undecided counts as one that failed.
+    `strict`: a gate that is undecided counts as one that failed. `file` is the record's name, where it is another
+    one than the phase's.
     """
     verdict = performance["validation"]
     missing = ("failed", "undecided") if strict else ("failed",)
@@ -308,7 +311,7 @@ def missed_gate(performance: Mapping[str, Any], phase: Phase, *, strict: bool = 
     return GateFailed(
         f"The {phase.name} phase missed {'a gate' if len(found) == 1 else f'{len(found)} gates'}.",
         " ".join(found),
-        f"What was made is kept; {phase.performance} has every figure.",
+        f"What was made is kept; {file or phase.performance} has every figure.",
         kind="gate",
     )
 

@@ -124,6 +124,7 @@ _OTHERS = {
     "performance_pt.json": "performance_pt",
     "performance_onnx.json": "performance_onnx",
     "performance_rknn.json": "performance_rknn",
+    "performance_rknn.device.json": "performance_rknn.device",
     "manifest.json": "manifest",
     "mcwbuild.yaml": "mcwbuild",
     "train.yaml": "train",

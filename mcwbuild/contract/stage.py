@@ -145,10 +145,11 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     names.require_file_names(value for value in vars(args).values() if isinstance(value, Path) and look.is_file(value))
     request = stage.require(args)
     stage.work(request, bench)
-    if getattr(args, "describe", False):
-        validate.require(documents.read_yaml(bench.out / stage.phase.source), stage.phase.source_schema)
+    if alone := _alone(args, stage.phase):
+        name, schema = alone
+        validate.require(documents.read(bench.out / name), schema)
         disk.sync_tree(bench.out)
-        os.replace(bench.out / stage.phase.source, out / stage.phase.source)
+        os.replace(bench.out / name, out / name)
         return None
     record = ensure(bench.out, args, stage.phase)
     inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and look.is_file(value)}
@@ -164,6 +165,13 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     for text in performance.warnings(record):
         bench.note(text, "warning")
     return performance.missed_gate(record, stage.phase, strict=args.strict)
+
+
+def _alone(args: argparse.Namespace, phase: Phase) -> tuple[str, str] | None:
+    """The one document, with its schema, that is written in place of a package; None where a package is."""
+    if getattr(args, "describe", False):
+        return phase.source, phase.source_schema
+    return (phase.board, phase.board_schema) if getattr(args, "board_record", None) else None
 
 
 def _command(phase: Phase, args: argparse.Namespace) -> list[str]:

@@ -74,6 +74,11 @@ def _json(data: Any, indent: int | None = None) -> str:
     return json.dumps(data, indent=indent, ensure_ascii=True).replace("##[", "#\\u0023[")
 
 
+def show_note(text: str) -> None:
+    """What goes on, as one line on standard error."""
+    _say(visible(text))
+
+
 def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
@@ -100,11 +105,16 @@ def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]],
     Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
 
 
-def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
-    """The ledger of a run: a row for each model, what was not measured and why, and where the packages are."""
+def show_models(rows: Sequence[Row]) -> None:
+    """A row for each model, then what was not measured and why."""
     show_table("", HEADER, [cells(row) for row in rows], right=RIGHT)
     for remark in dict.fromkeys(f"{row.model}: {row.remark}" for row in rows if row.remark):
         show_line(remark)
+
+
+def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:
+    """The ledger of a run: a row for each model, what was not measured and why, and where the packages are."""
+    show_models(rows)
     for outcome in outcomes:
         show_line(f"{outcome.step.name}: {outcome.step.package}")
 

@@ -36,9 +36,13 @@ def runs(packages: Sequence[Published]) -> list[Run]:
     for package in packages:
         gathered.setdefault(package.run, []).append(package)
     return [
-        Run(folder, tuple(own), tuple(row for one in own for row in rows(one.performance, one.phase, one.target)))
+        Run(folder, tuple(own), tuple(row for one in own for row in _rows(one)))
         for folder, own in sorted(gathered.items())
     ]
+
+
+def _rows(one: Published) -> Iterator[Row]:
+    return rows(one.performance, one.phase, one.target, one.board)
 
 
 def as_json(made: Sequence[Run]) -> list[dict[str, Any]]:

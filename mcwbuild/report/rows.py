@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import COMPARED, GRAVITY, main_metric_of
-from mcwbuild.contract.phases import Phase
+from mcwbuild.contract.phases import RKNN, Phase
 from mcwbuild.report.text import size_text
 
 HEADER = ("model", "accuracy", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
@@ -16,7 +16,7 @@ RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
 VARIANTS = ("fp16", "int8")
 _BOXES = ("map50_95", "map50")  # of masks and poses, beside their own
 NEGLIGIBLE_ERROR = 1e-5  # of an output: its direction then means nothing
-_COMPARISONS = ("comparison_with_pt", "comparison_with_onnx")
+_COMPARISONS = ("comparison_with_pt", "comparison_with_onnx", "comparison_with_simulator")
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,27 @@ class Row:
         return {**whole.pop("metrics"), **whole}
 
 
-def rows(record: Mapping[str, Any], phase: Phase, target: str | None) -> Iterator[Row]:
-    """The rows of one record: one for pt and onnx, one for each precision for rknn."""
+def rows(
+    record: Mapping[str, Any], phase: Phase, target: str | None, board: Mapping[str, Any] | None = None
+) -> Iterator[Row]:
+    """The rows of one record: one for pt and onnx, one for each precision for rknn, and those of its `board` record."""
     if phase.name != "rknn":
         yield _row(phase.name.upper(), record, record, phase, None, None)
         return
     for variant in VARIANTS:
         yield _row(f"{target} {variant.upper()}", part_of(record, variant), record, phase, target, variant)
+    if board is not None:
+        yield from board_rows(board, target)
+
+
+def board_rows(record: Mapping[str, Any], target: str | None) -> Iterator[Row]:
+    """The rows of a merged performance_rknn.device.json: each model that was measured; a stand-in is called one."""
+    for variant in VARIANTS:
+        part = part_of(record, variant)
+        if kind := part["device"].get("kind"):
+            row = _row(f"{target} {variant.upper()} {kind}", part, record, RKNN, target, variant)
+            told = "No NPU computed: a stand-in for the board's runtime did. " if record["stand_in"] else ""
+            yield replace(row, remark=f"{told}{row.remark}".strip())
 
 
 def part_of(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:

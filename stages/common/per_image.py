@@ -134,6 +134,7 @@ def _average_precision(
     rows = np.flatnonzero(hits)
     if not len(rows):
         return made
+    images = images[: rows[-1] + 1]  # of some of the images, others' hits may have stood behind these
     given = np.add.reduceat(weights[images], np.concatenate([[0], rows[:-1] + 1]), axis=0).cumsum(axis=0)
     given = np.maximum(given, 1)  # nothing was given yet, and nothing hit
     own, there = weights[images[rows]], np.maximum(instances, 1)

@@ -9,7 +9,7 @@ from stages.common import bootstrap
 from stages.common.classification import Ranking
 from stages.common.ground_truth import Labels
 from stages.common.mask_metrics import encoded, judge_masks, outlines
-from stages.common.per_image import Matches, Shares, Verdict, means
+from stages.common.per_image import Matches, Shares, Verdict, means, only
 from stages.common.pose_metrics import AREA_OF_BOX, Skeletons, judge_poses, sigmas_of
 from stages.common.poses import Poses
 from stages.common.ranking_metrics import judge_rankings
@@ -53,6 +53,16 @@ def test_of_a_sample_it_is_the_library_s_value_for_these_images(seed: int) -> No
         expected = library([found[place] for place in places], [truth[place] for place in places])
         assert values["map50_95"][number] == pytest.approx(expected[0], abs=EXACT)
         assert values["map50"][number] == pytest.approx(expected[1], abs=EXACT)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_of_some_of_the_images_it_is_the_library_s_value_for_these(seed: int) -> None:
+    found, truth = scene(seed, 20)
+    places = [seed % 3, 4, 7, 11, 12, 19]
+    part = only(box_matches(found, truth, CLASSES), places)
+    expected = library([found[place] for place in places], [truth[place] for place in places])
+    assert bootstrap.value(part, "map50_95") == pytest.approx(expected[0], abs=EXACT)
+    assert bootstrap.value(part, "map50") == pytest.approx(expected[1], abs=EXACT)
 
 
 def test_a_class_of_which_nothing_is_found_counts_as_nothing() -> None:

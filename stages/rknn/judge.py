@@ -1,0 +1,253 @@
+"""Judging what a board measured: `python -m stages.rknn --board-record FILE`, with the one evaluator.
+
+The board wrote what it found in the packed images; here it meets their labels and what the simulator found in the
+same images. Of the board's record nothing is believed that can be computed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mcwbuild.contract import documents, performance, speed, validate
+from mcwbuild.contract.bench import Bench
+from mcwbuild.contract.errors import InputError, Problem
+from mcwbuild.contract.limits import Override
+from mcwbuild.contract.performance import COMPARED, Check, Gate, main_metric
+from mcwbuild.contract.phases import RKNN
+from mcwbuild.contract.stage import Stage
+from stages.common import agreement, bootstrap, gates, images, tasks
+from stages.common.classification import Ranking
+from stages.common.detection import Detections
+from stages.common.gates import Question, Side
+from stages.common.ground_truth import Labels
+from stages.common.labels import labels_of
+from stages.common.per_image import Verdict, only
+from stages.common.poses import Poses
+from stages.common.segmentation import Segments
+from stages.common.text_labels import text_labels
+from stages.common.texts import Text
+from stages.common.turned import TurnedBoxes
+from stages.rknn import expected
+from stages.rknn.probe import results
+from stages.rknn.targets import VARIANTS, Variant
+
+# Least cosine of an output with the simulator's. Both round alike: FP16 after every layer, INT8 to the same steps,
+# but a chip has tables of its own for sigmoid and the like. Beyond it, something else is computed.
+AGREE: dict[Variant, float] = {"fp16": 0.999, "int8": 0.99}
+_RESULTS: dict[str, Any] = {
+    "object_detection": Detections,
+    "segmentation": Segments,
+    "pose": Poses,
+    "oriented_detection": TurnedBoxes,
+    "classification": Ranking,
+    "ocr": Text,
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The board's record, the archive's folder with its `pack.json`, and what they are held against.
+
+    `head` describes the outputs, `contract` is the source document with its critical values; `previous` is
+    performance_onnx.json; `gates` are limits that somebody set.
+    """
+
+    record: Mapping[str, Any]
+    folder: Path
+    pack: Mapping[str, Any]
+    contract: Mapping[str, Any]
+    head: Mapping[str, Any]
+    previous: Mapping[str, Any] | None
+    gates: tuple[Override, ...]
+
+    @property
+    def task(self) -> str:
+        """The model's task."""
+        return str(self.contract["model"]["task"])
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One variant's blocks, with its gates and checks."""
+
+    metrics: Mapping[str, Any]
+    comparison: Mapping[str, Any]
+    gates: tuple[Gate, ...] = ()
+    checks: tuple[Check, ...] = ()
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The flags."""
+    parser.add_argument("--board-record", type=Path, required=True, help="what the board wrote")
+    parser.add_argument("--pack", type=Path, required=True, help="folder with the unpacked archive")
+    parser.add_argument("--source", type=Path, required=True, help="the package's rknn_source.yaml")
+
+
+def require(args: argparse.Namespace) -> Request:
+    """Everything, checked. Raises InputError."""
+    wanted = [(args.board_record, RKNN.board_schema), (args.source, RKNN.source_schema)]
+    record, source, *previous = validate.require_all(
+        [*wanted, *([(args.previous, "performance_onnx")] if args.previous else [])]
+    )
+    return Request(
+        record.value,
+        args.pack,
+        json.loads((args.pack / "pack.json").read_text("ascii")),
+        source.value,
+        source.value["postprocessing"]["head"],
+        previous[0].value if previous else None,
+        tuple(args.gate or ()),
+    )
+
+
+def work(request: Request, bench: Bench) -> None:
+    """Judge each variant and write the record."""
+    truths = _labels(request)
+    with bench.step("board", "results judged by the evaluator") as step:
+        made = {variant: judged(variant, request, truths) for variant in VARIANTS}
+        step.result = f"{len(request.pack['images'])} images"
+    record = {name: block for name, block in request.record.items() if name != "results"}
+    record["accuracy_metrics"] = {variant: dict(made[variant].metrics) for variant in VARIANTS}
+    record["comparison_with_simulator"] = {variant: dict(made[variant].comparison) for variant in VARIANTS}
+    record["issues"] = [*_stand_in(request), *_parted(made)]
+    all_gates = [gate for variant in VARIANTS for gate in made[variant].gates]
+    all_checks = [check for variant in VARIANTS for check in made[variant].checks]
+    record["validation"] = performance.validation(all_gates, all_checks)
+    documents.write_json(bench.out / RKNN.board, record)
+
+
+def _stand_in(request: Request) -> list[dict[str, Any]]:
+    if not request.record["stand_in"]:
+        return []
+    what = "No NPU computed these figures: a stand-in for the board's runtime did."
+    return [{"phase": "rknn", "what": what, "remedy": "Run the archive on a board."}]
+
+
+def _parted(made: Mapping[Variant, Judged]) -> list[dict[str, Any]]:
+    return [
+        {
+            "phase": "rknn",
+            "what": check.detail,
+            "cause": "The board's runtime, driver or chip computes something else than the toolkit's simulator.",
+            "remedy": "Install the librknnrt.so of the toolkit's version; try --optimization-level 2.",
+        }
+        for one in made.values()
+        for check in one.checks
+        if check.status == "failed"
+    ]
+
+
+def _labels(request: Request) -> Sequence[Labels] | None:
+    """The packed images' labels, in their order; None where they have none."""
+    entries = request.pack["images"]
+    names = request.contract.get("classes", {}).get("names", [])
+    if not entries or not request.pack["test_configuration"]["dataset"]["labels"]:
+        return None
+    if request.task == "ocr":
+        return text_labels([entry["text"] for entry in entries], names)
+    if request.task == "classification":
+        return [Labels(np.zeros((1, 4)), np.array([names.index(entry["label"])])) for entry in entries]
+    return labels_of([request.folder / entry["file"] for entry in entries], request.contract)
+
+
+def judged(variant: Variant, request: Request, truths: Sequence[Labels] | None) -> Judged:
+    """The variant's accuracy, its drift, its gates. Raises InputError for results that are none."""
+    comparison = request.record["comparison_with_simulator"][variant]
+    if "reason" in request.record["inference_performance"][variant]:
+        return Judged(request.record["accuracy_metrics"][variant], comparison)
+    verdict = _accuracy(variant, request, truths)
+    metrics = verdict.metrics
+    before = _simulator(variant, request)
+    main = main_metric(request.task)
+    set_limits = [one for one in request.gates if one.metric != speed.SPEEDUP]
+    asked = Question(variant, "simulator", main, set_limits, variant)
+    rows = comparison.get("outputs") or []
+    found = gates.gates(asked, before, Side(metrics, verdict.per_image), rows) if rows or main != "cosine" else []
+    found.append(_speed_gate(variant, request))
+    beside = {
+        name: {"previous": before.metrics[name], "current": metrics[name]}
+        for name in COMPARED
+        if name in before.metrics and name in metrics
+    }
+    if rows:
+        reason = str(metrics.get("reason") or before.absent or "The simulator's evaluation has no such metric.")
+        comparison = {**comparison, "metrics": beside or None, "metrics_reason": None if beside else reason}
+    return Judged(metrics, comparison, tuple(found), (agreeing(variant, comparison, request.head["outputs"]),))
+
+
+def _accuracy(variant: Variant, request: Request, truths: Sequence[Labels] | None) -> Verdict:
+    """`accuracy_metrics` of what the board found, and what is kept of it image by image."""
+    written = request.record.get("results", {}).get(variant, {"text": None, "reason": "The board wrote no results."})
+    if truths is None or written["text"] is None:
+        reason = written["reason"] or "The packed images have no labels."
+        return Verdict(performance.unmeasured(reason))
+    task, names = tasks.of(request.contract), request.contract["classes"]["names"]
+    try:
+        found = results.decode(written["text"], _RESULTS[request.task], len(truths), len(names))
+    except ValueError as error:
+        problem = Problem(f"these are no results of the {variant} model: {error}", path=f"$.results.{variant}")
+        raise InputError(
+            "The board's results cannot be read.", f"{error}.", kind="results", problems=[problem]
+        ) from None
+    colours = request.contract["input"]["format"]
+    sound = [task.sound(one) for one in found]
+    shapes = [images.read(request.folder / entry["file"], colours).shape for entry in request.pack["images"]]
+    truth = [task.truth(label, (shape[0], shape[1])) for label, shape in zip(truths, shapes, strict=True)]
+    deployed = request.pack["test_configuration"]["deployed"]["confidence"]
+    return task.judge(sound, truth, names, deployed)
+
+
+def _simulator(variant: Variant, request: Request) -> Side:
+    """What the simulator reached on the same images."""
+    file = request.folder / f"expected_{variant}.npz"
+    kept = expected.evaluation(file) if file.is_file() else None
+    if kept is None or not request.pack["images"]:
+        return Side(absent="The package holds no evaluation of the simulator for these images.")
+    places = [entry["place"] for entry in request.pack["images"]]
+    if max(places) >= kept.count:
+        raise InputError("The archive's images are not those of the package.", remedy="Pack again.", kind="pack")
+    mine = only(kept, places)
+    reached = {name: bootstrap.value(mine, name) for name in mine.values(np.ones((mine.count, 1), np.int32))}
+    return Side(reached, mine)
+
+
+def agreeing(variant: Variant, comparison: Mapping[str, Any], names: Sequence[str]) -> Check:
+    """Whether board and simulator agree, else at which outputs they part."""
+    name, rows = f"{variant} board and simulator", comparison.get("outputs") or []
+    if not rows:
+        return Check(name, "unmeasured", str(comparison.get("reason") or "No outputs were compared."))
+    if [row["name"] for row in rows] != list(names):
+        raise InputError("The board's record names other outputs than the model has.", kind="outputs")
+    parted = [row for row in rows if not agreement.agrees(row, AGREE[variant])]
+    if not parted:
+        return Check(name, "passed", f"they agree: {agreement.in_words(rows)}")
+    told = "; ".join(
+        f"{row['name']} (cosine {_figure(row['cosine'])}, error {_figure(row['max_error'])})" for row in parted
+    )
+    detail = f"Board and simulator part at {told}: {len(rows) - len(parted)} of {len(rows)} outputs of {variant} agree."
+    return Check(name, "failed", detail)
+
+
+def _figure(value: float | None) -> str:
+    return "not finite" if value is None else f"{value:.4g}"
+
+
+def _speed_gate(variant: Variant, request: Request) -> Gate:
+    if request.record["stand_in"]:
+        return speed.speed_gate(
+            variant, None, None, request.gates, "A stand-in computed: it says nothing about an NPU."
+        )
+    measured = request.record["inference_performance"][variant].get("fps")
+    reference = ((request.previous or {}).get("inference_performance") or {}).get("fps")
+    reason = "" if request.previous else "The onnx phase's record was not found beside the package."
+    return speed.speed_gate(variant, reference, measured, request.gates, reason)
+
+
+STAGE = Stage(RKNN, "Judge what a board measured.", add_arguments, require, work)
