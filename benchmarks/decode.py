@@ -7,6 +7,13 @@ threshold, then non-maximum suppression class by class. The demos do so because 
 box by box and class by class; nothing is slower here than it has to be for that order of steps: whole arrays, no loop
 over anchors, float32 throughout, one exponential per bin.
 
+`--vendor .../rknn_model_zoo/examples/yolov8/python/yolov8.py` times that file's own `post_process` as well, with the
+same thresholds and PyTorch in one thread; it needs PyTorch, which the environment of the pt phase has. Nothing of it
+is here.
+
+A head of 9 outputs gives a third one for each scale, the sum of its class scores. The demos in Python do not read it,
+and neither do we: in INT8 it is rounded by a scale of its own, and may say 0 where a score does not.
+
 The outputs are drawn: each object fires in 6 neighbouring cells of one scale, as many as the network of examples/shapes
 gives on the average (5.7 candidates for one detection at confidence 0.25); all other scores lie below the threshold.
 Both sides work in one thread; processor time is counted.
@@ -15,7 +22,11 @@ Both sides work in one thread; processor time is counted.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import sides
@@ -58,15 +69,29 @@ def drawn(objects: int, seed: int = 0) -> list[np.ndarray]:
     return outputs
 
 
+def with_sums(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """The same as a head of 9 outputs gives it: behind each scale's scores their sum, at most 1, [1, 1, h, w]."""
+    made = []
+    for boxes, scores in zip(outputs[::2], outputs[1::2], strict=True):
+        made += [boxes, scores, np.minimum(scores.sum(axis=1, keepdims=True), np.float32(1))]
+    return made
+
+
+def pairs(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """Boxes and scores of each scale, without sums."""
+    return outputs if len(outputs) == 6 else [output for place, output in enumerate(outputs) if place % 3 < 2]
+
+
 def ours(outputs: list[np.ndarray]) -> Found:
     """This project's way."""
-    boxes, scores, classes = decode(outputs, HEAD, CONFIDENCE)
+    boxes, scores, classes = decode(pairs(outputs), HEAD, CONFIDENCE)
     kept = nms(boxes, scores, classes, IOU, MAX_DETECTIONS)
     return boxes[kept], scores[kept], classes[kept]
 
 
 def softmax_first(outputs: list[np.ndarray]) -> Found:
     """The demos' way."""
+    outputs = pairs(outputs)
     boxes = np.concatenate([_by_anchor(_dense_boxes(outputs[2 * k], stride)) for k, stride in enumerate(STRIDES)])
     scores = np.concatenate([_by_anchor(outputs[2 * k + 1]) for k in range(len(STRIDES))])
     classes, best = scores.argmax(axis=1), scores.max(axis=1)
@@ -108,31 +133,68 @@ def _one_class(boxes: np.ndarray, scores: np.ndarray, members: np.ndarray) -> li
     return kept
 
 
-def check(outputs: list[np.ndarray]) -> None:
+def published(file: Path) -> Callable[[list[np.ndarray]], Found]:
+    """The `post_process` of a demo that the user has, with our thresholds. Raises BenchmarkError."""
+    try:
+        import torch
+
+        torch.set_num_threads(1)
+        spec = importlib.util.spec_from_file_location("published_demo", file)
+        assert spec is not None
+        assert spec.loader is not None
+        module: Any = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+    except (ImportError, OSError, ValueError, SyntaxError) as error:
+        raise sides.BenchmarkError(
+            f"{file} cannot be imported: {error}. It needs PyTorch and to lie in its own repository."
+        ) from error
+    module.OBJ_THRESH, module.NMS_THRESH, module.IMG_SIZE = CONFIDENCE, IOU, (SIZE, SIZE)
+
+    def run(outputs: list[np.ndarray]) -> Found:
+        boxes, classes, scores = module.post_process(outputs)
+        return boxes, scores, classes
+
+    return run
+
+
+def check(outputs: list[np.ndarray], other: Callable[[list[np.ndarray]], Found]) -> None:
     """Raise BenchmarkError unless our boxes are among the other's: both do the same work."""
-    mine, theirs = ours(outputs), softmax_first(outputs)
+    mine, theirs = ours(outputs), other(outputs)
     found = {(round(float(score), 6), int(label)): box for box, score, label in zip(*theirs, strict=True)}
     for box, score, label in zip(*mine, strict=True):
-        other = found.get((round(float(score), 6), int(label)))
-        if other is None or not np.allclose(box, other, atol=0.01):
-            raise sides.BenchmarkError(f"class {label} with score {score:.4f}: {box} here, {other} there")
+        near = found.get((round(float(score), 6), int(label)))
+        if near is None or not np.allclose(box, near, atol=0.01):
+            raise sides.BenchmarkError(f"class {label} with score {score:.4f}: {box} here, {near} there")
+
+
+def row(
+    what: str, outputs: list[np.ndarray], beside: str, other: Callable[..., Found], goal: float | None, rounds: int
+) -> sides.Row:
+    """One comparison."""
+    check(outputs, other)
+    times = sides.alternate(
+        sides.calls(lambda: ours(outputs), time.process_time),
+        sides.calls(lambda: other(outputs), time.process_time),
+        rounds,
+    )
+    return sides.Row(what, "threshold first", beside, *times, sides.Goal("speed", goal))
 
 
 def rows(args: argparse.Namespace) -> list[sides.Row]:
-    """One row for each number of objects."""
+    """One row for each number of objects, and for a head of 9 outputs; those of the demo itself where it is given."""
+    others = {"softmax first": softmax_first}
+    if args.vendor:
+        others[f"{args.vendor.name} itself"] = published(args.vendor)
     made = []
-    for objects in OBJECTS:
-        outputs = drawn(objects)
-        check(outputs)
-        times = sides.alternate(
-            sides.calls(lambda given=outputs: ours(given), time.process_time),  # type: ignore[misc]
-            sides.calls(lambda given=outputs: softmax_first(given), time.process_time),  # type: ignore[misc]
-            args.rounds,
-        )
-        goal = sides.Goal("speed", 10.0 if objects == JUDGED else None)
-        made.append(sides.Row(f"decode + NMS, {objects} objects", "threshold first", "softmax first", *times, goal))
+    for beside, other in others.items():
+        for objects in OBJECTS:
+            goal = 10.0 if objects == JUDGED else None
+            outputs = drawn(objects)
+            made.append(row(f"decode + NMS, {objects} objects", outputs, beside, other, goal, args.rounds))
+        nine = with_sums(drawn(JUDGED))
+        made.append(row(f"decode + NMS, {JUDGED} objects, 9 outputs", nine, beside, other, 10.0, args.rounds))
     return made
 
 
 if __name__ == "__main__":
-    sides.main(__doc__, rows)
+    sides.main(__doc__, rows, optional=["--vendor"])

@@ -22,15 +22,16 @@ import report
 import sides
 
 EXAMPLE = sides.ROOT / "examples" / "shapes"
-NAMES = ("help", "decode", "evaluator", "conversion", "ultralytics_export", "engines")
-ROUNDS = {"help": 11, "decode": 31, "evaluator": 5, "conversion": 3, "ultralytics_export": 3, "engines": 5}
+NAMES = ("help", "decode", "pipeline", "evaluator", "conversion", "ultralytics_export", "engines")
+ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "ultralytics_export": 3}
+OTHER_ROUNDS = 5
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(NAMES)}; default: help decode")
-    made.add_argument("--rounds", type=int, help="counted runs of each side; default: " + str(ROUNDS))
+    made.add_argument("--rounds", type=int, help=f"counted runs of each side; default: {ROUNDS}, else {OTHER_ROUNDS}")
     made.add_argument("--threads", type=int, default=sides.machine_threads(), help="CPU threads of both sides")
     made.add_argument("--onnx-python", type=Path, default=environment("onnx"), help="of the onnx phase's environment")
     made.add_argument("--rknn-python", type=Path, default=environment("rknn"), help="of the rknn phase's environment")
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--onnx-large", type=Path, default=sides.ROOT / "build/shapes-640/onnx_package/best.onnx")
     made.add_argument("--pt", type=Path, default=EXAMPLE / "best.pt")
     made.add_argument("--data", type=Path, default=EXAMPLE / "data.yaml")
+    made.add_argument("--vendor", type=Path, help="yolov8.py of rknn_model_zoo, for decode")
     made.add_argument("--write", action="store_true", help="put the rows into the table of benchmarks/README.md")
     return made
 
@@ -56,7 +58,8 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
     model = ["--onnx", str(args.onnx), "--data", str(args.data)]
     needs: dict[str, tuple[Path | None, str, list[str]]] = {
         "help": (here, "", []),
-        "decode": (here, "", []),
+        "decode": (here, "", ["--vendor", str(args.vendor)] if args.vendor else []),
+        "pipeline": (here, "", []),
         "evaluator": (args.onnx_python, "--onnx-python", [*model, "--onnx-large", str(args.onnx_large)]),
         "conversion": (args.rknn_python, "--rknn-python", model),
         "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
@@ -65,7 +68,14 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
     python, option, words = needs[name]
     if python is None:
         raise sides.BenchmarkError(f"{name} needs {option}; see benchmarks/README.md.")
-    shared = ["--rounds", str(args.rounds or ROUNDS[name]), "--threads", str(args.threads), "--json", str(answer)]
+    shared = [
+        "--rounds",
+        str(args.rounds or ROUNDS.get(name, OTHER_ROUNDS)),
+        "--threads",
+        str(args.threads),
+        "--json",
+        str(answer),
+    ]
     return [str(python), str(sides.ROOT / "benchmarks" / f"{name}.py"), *shared, *words]
 
 

@@ -174,14 +174,19 @@ def machine_threads() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def main(program: str, rows: Callable[[argparse.Namespace], list[Row]], *options: str) -> None:
-    """The command line of one benchmark: `--rounds`, `--json FILE`, and options that name files or folders."""
+def main(
+    program: str, rows: Callable[[argparse.Namespace], list[Row]], *options: str, optional: Sequence[str] = ()
+) -> None:
+    """The command line of one benchmark: `--rounds`, `--json FILE`, and options that name files or folders.
+
+    Those of `optional` may be left out.
+    """
     parser = argparse.ArgumentParser(description=program, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="counted runs of each side (default %(default)s)")
     parser.add_argument("--threads", type=int, default=machine_threads(), help="CPU threads of both sides")
     parser.add_argument("--json", type=Path, help="write the seconds of every run here")
-    for option in options:
-        parser.add_argument(option, type=Path, required=True)
+    for option in (*options, *optional):
+        parser.add_argument(option, type=Path, required=option in options)
     args = parser.parse_args()
     made = rows(args)
     for row in made:

@@ -123,20 +123,40 @@ class Board:
         last = (folder / "npu_inference.py").read_text("ascii").partition("\nDATA = ")[2].partition("  # noqa")[0]
         return cls(folder, json.loads(ast.literal_eval(last)))
 
-    def run(self, *arguments: object, environment: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the program as a person would, without the project on the path."""
-        return subprocess.run(
-            [sys.executable, "-I", "-c", self._start(), *map(str, arguments)],
+    def run(
+        self,
+        *arguments: object,
+        environment: Mapping[str, str] | None = None,
+        given: bytes = b"",
+        prelude: str = "",
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the program as a person would, without the project on the path.
+
+        `given` comes on its standard input; `prelude` is run before, to take a library away or to put a camera in.
+        """
+        with self.start(*arguments, environment=environment, prelude=prelude, text=False) as running:
+            output, errors = running.communicate(given)
+        code = running.returncode
+        return subprocess.CompletedProcess(running.args, code, *(part.decode("utf-8") for part in (output, errors)))
+
+    def start(
+        self, *arguments: object, environment: Mapping[str, str] | None = None, prelude: str = "", text: bool = True
+    ) -> subprocess.Popen[Any]:
+        """The running program, with pipes for all that it reads and writes."""
+        return subprocess.Popen(
+            [sys.executable, "-I", "-c", self._start(prelude), *map(str, arguments)],
             cwd=self.folder,
             env={"PATH": os.defpath, "STANDIN_RKNNLITE": str(self.folder), **(environment or {})},
-            text=True,
-            capture_output=True,
+            text=text,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
 
-    def _start(self) -> str:
+    def _start(self, prelude: str) -> str:
         """Isolated, so that nothing of the project can be imported; only the stand-in is added."""
         place = str(self.folder / "npu_inference.py")
         return (
-            f"import sys, runpy; sys.path.append({str(STANDIN)!r}); sys.argv[0] = {place!r}; "
+            f"import sys, runpy; sys.path.append({str(STANDIN)!r}); sys.argv[0] = {place!r}\n{prelude}\n"
             f"runpy.run_path({place!r}, run_name='__main__')"
         )

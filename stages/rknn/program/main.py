@@ -36,7 +36,7 @@ from stages.rknn.program.frames import Source, held, sources_of
 from stages.rknn.program.npu import DONE, INPUT, RuntimeLog, Stop, masks_of
 from stages.rknn.program.pipeline import Limits, Network
 from stages.rknn.program.results import Coco, Drawn, JsonLines, Lines, Outputs, WindowClosed, can_show
-from stages.rknn.program.show import View
+from stages.rknn.program.show import View, printable
 
 INTERRUPTED, TERMINATED, NO_READER = 130, 143, 141  # exit codes: 128 and the signal's number
 _CORES = ("all", "auto", "0", "1", "2", "0_1", "0_1_2")
@@ -180,10 +180,10 @@ def look_at_all(session: Session, sources: Sequence[Source], network: Network) -
         note("no window: there is no display, or this OpenCV has none")
     code, times = DONE, []
     with contextlib.ExitStack() as stack:
-        sinks: list[Any] = [JsonLines(view) if args.json else Lines(view)]
-        sinks += [Coco(args.coco, view)] if args.coco else []
+        sinks: list[Any] = [Coco(args.coco, view)] if args.coco else []
         sinks += [Outputs(args.outputs, network.output_names)] if args.outputs else []
         sinks += [Drawn(args.out, show, view, network.names)] if args.out or show else []
+        sinks += [JsonLines(view) if args.json else Lines(view)]  # last: what is printed is done
         for sink in sinks:
             stack.callback(sink.close)
         for source in sources:
@@ -191,7 +191,7 @@ def look_at_all(session: Session, sources: Sequence[Source], network: Network) -
             for result in results:
                 if result.error:
                     code = INPUT
-                    sys.stderr.write(f"error: {result.error}\n")
+                    sys.stderr.write(f"error: {printable(result.error)}\n")
                 else:
                     times.append(result.milliseconds)
                 for sink in sinks:
@@ -258,7 +258,7 @@ def main(data: Mapping[str, Any], view: View, argv: Sequence[str] | None = None)
             root = Path(os.environ.get("NPU_INFERENCE_ROOT", "/"))
             return work(Session(args, data, view, Path(__file__).resolve().parent, root, log))
     except Stop as stop:
-        sys.stderr.write(f"error: {stop}\n")
+        sys.stderr.write(f"error: {printable(str(stop))}\n")
         return stop.code
     except KeyboardInterrupt:
         return INTERRUPTED

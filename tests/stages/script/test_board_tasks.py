@@ -49,8 +49,9 @@ def task(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def board_of(folder: Path, task: str) -> tuple[Board, dict[str, Any]]:
+def board_of(folder: Path, task: str, names: list[str] = NAMES) -> tuple[Board, dict[str, Any]]:
     made = contract()
+    made["classes"]["names"] = names
     made["model"]["task"] = task
     if task == "classification":
         made["preprocessing"]["resize"] = {"method": "direct", "interpolation": "antialias"}
