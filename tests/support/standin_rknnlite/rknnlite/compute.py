@@ -42,15 +42,16 @@ class Computer:
     """Outputs float32 for uint8 [1, H, W, C]: those recorded for this input, else for all, else ONNX Runtime's."""
 
     def __init__(self, folder: Path, facts: RknnFacts, onnx: Path | None) -> None:
-        self._folder, self._facts = folder, facts
+        self._recorded, self._facts = folder / RECORDED, facts
         self._for_all = _read(folder / FOR_ALL)
         self._session: Any = None if self._for_all is not None or onnx is None else _session(onnx)
 
     def run(self, given: np.ndarray) -> list[np.ndarray]:
         """The outputs. Raises Nothing where nothing is recorded and no ONNX model is there."""
-        recorded = _read(self._folder / RECORDED / f"{hash_of(given)}.npz")
-        if recorded is not None:
-            return recorded
+        if self._recorded.is_dir():
+            recorded = _read(self._recorded / f"{hash_of(given)}.npz")
+            if recorded is not None:
+                return recorded
         if self._for_all is not None:
             return self._for_all
         if self._session is None:
