@@ -18,7 +18,6 @@ from typing import Any
 from mcwbuild.contract import disk, jsontext
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, Problem, Refused, StageFailed
 from mcwbuild.contract.phases import Phase
-from mcwbuild.contract.training import STATE
 
 MODEL_BUDGET = 2 << 30  # bytes: protobuf, and so ONNX, ends at 2 GiB
 DOCUMENT_BUDGET = 16 << 20  # bytes: 1000 classes in every metric are 0.5 MB
@@ -83,7 +82,7 @@ def outcome(staging: Path) -> Any:
 
 
 def admit_state(raw: Path, into: Path) -> bool:
-    """Copies the training's state that a stopped stage left in the folder `raw` to `into`, whole and durably, 0644.
+    """Copies the state that a stopped stage left in the folder `raw` to `into`, whole and durably, 0644; names agree.
 
     False: there is none, or what is there is no regular file within its budget; `into` is then as it was.
     Raises OSError where the disk does not take it.
@@ -96,7 +95,7 @@ def admit_state(raw: Path, into: Path) -> bool:
     try:
         into.parent.mkdir(mode=0o700, exist_ok=True)
         private.unlink(missing_ok=True)
-        _copy(folder, STATE, private, MODEL_BUDGET)
+        _copy(folder, into.name, private, MODEL_BUDGET)
         disk.sync_tree(into.parent)
         private.replace(into)
         disk.sync_folder(into.parent)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.limits import merged, overrides
+from mcwbuild.contract.tuning import EFFORTS, seconds
 
 FILE = "mcwbuild.yaml"
 PREFIX = "MCWBUILD_"
@@ -156,6 +157,15 @@ OPTIONS: tuple[Option, ...] = (
         "How many images calibrate INT8.  [default: until the ranges stand still]",
         "N",
     ),
+    Option(
+        "tune",
+        one_of(*EFFORTS),
+        "fast",
+        "Search an INT8 build that passes, where the plain one fails.",
+        "|".join(EFFORTS),
+    ),
+    Option("tune_budget", seconds, None, "Most time for that search: minutes, or 90s, 2h.  [default: 30m]", "TIME"),
+    Option("layers", truth, False, "Record the error of every INT8 layer.", "true|false"),
     Option("conf", number(0, 1), 0.25, "Confidence threshold of the deployed model.", "0-1"),
     Option("iou", number(0, 1), 0.7, "IoU above which the weaker of two boxes is dropped.", "0-1"),
     Option("max_detections", whole(1, 10000), 300, "Boxes kept per image.", "N"),

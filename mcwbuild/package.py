@@ -19,9 +19,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from mcwbuild.contract import disk, documents, manifest, training
+from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, Problem, Refused
 from mcwbuild.contract.phases import PHASES, SUMS, Phase
+from mcwbuild.contract.resumable import KINDS, Resumable
 from mcwbuild.gate import admit_state, lacking_disk
 
 if TYPE_CHECKING:
@@ -93,15 +94,15 @@ class Workspace:
         self._made.append(folder)
         return folder
 
-    def training_state(self) -> Path | None:
-        """The state of a training that an earlier run did not end, if there is one."""
-        state = self.out.absolute() / training.FOLDER / training.STATE
+    def state(self, kind: Resumable) -> Path | None:
+        """The state of work that an earlier run did not end, if there is one."""
+        state = self.out.absolute() / kind.folder / kind.file
         return state if state.is_file() and not state.is_symlink() else None
 
-    def forget_training(self) -> None:
-        """The state of a training is of no use any more: its package is there, or it shall begin anew."""
-        for folder in (*(left / training.STAGED for left in self._made), self.out / training.FOLDER):
-            with suppress(OSError):  # it costs space, and the next training begins anew over it
+    def forget(self, kind: Resumable) -> None:
+        """The state is of no use any more: the package is there, or the work shall begin anew."""
+        for folder in (*(left / kind.staged for left in self._made), self.out / kind.folder):
+            with suppress(OSError):  # it costs space, and the next run begins anew over it
                 disk.remove_tree(folder)
 
     def log(self, step: str) -> Path:
@@ -121,7 +122,7 @@ def _holder(out: Path) -> str:
 def recover(out: Path) -> None:
     """Puts right what a killed run left in `out`: staging is removed, a parked old package goes back.
 
-    The lock is held. Afterwards each package is the old one or the new one, whole, and the state of a training is
+    The lock is held. Afterwards each package is the old one or the new one, whole, and the state of long work is
     kept. Raises OSError where a parked package cannot be put back; other leftovers that cannot be removed stay.
     """
     for parked in _parked(out):
@@ -139,8 +140,9 @@ def recover(out: Path) -> None:
 
 
 def _discard(staging: Path, out: Path) -> None:
-    """Removes a staging folder; the state of a training in it is kept. Raises OSError: then the folder stays."""
-    admit_state(staging / training.STAGED, out / training.FOLDER / training.STATE)
+    """Removes a staging folder; the state of long work in it is kept. Raises OSError: then the folder stays."""
+    for kind in KINDS:
+        admit_state(staging / kind.staged, out / kind.folder / kind.file)
     disk.remove_tree(staging)
 
 

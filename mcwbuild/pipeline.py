@@ -15,6 +15,7 @@ from mcwbuild.contract.errors import ExitCode, GateFailed, InputError, Problem, 
 from mcwbuild.contract.events import Event
 from mcwbuild.contract.performance import missed_gate
 from mcwbuild.contract.phases import RKNN
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.engines import Engine, StageCall
 from mcwbuild.package import Workspace, publish, require_own
 from mcwbuild.plan import Step
@@ -83,7 +84,8 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     hashes = freshness.input_hashes(step)
     key = freshness.key(step, engine.identity(step.phase), hashes)
     if not step.anew and freshness.is_fresh(step.package, key):
-        _end_training(step, workspace)
+        if step.trains:
+            workspace.forget(TRAINING)
         return _outcome(step, "fresh", start)
     staging = workspace.staging(step.phase)
     _run(_resumed(step, workspace), engine, staging, log, reporter)
@@ -108,7 +110,8 @@ def _take(step: Step, engine: Engine, workspace: Workspace, reporter: Reporter) 
     }
     manifest.amend(package, provenance)
     publish(package, step.package)
-    _end_training(step, workspace)
+    if step.resumes is not None:
+        workspace.forget(step.resumes)
     return _outcome(step, "made", start)
 
 
@@ -119,16 +122,13 @@ def _with_evaluation(step: Step) -> Step:
 
 
 def _resumed(step: Step, workspace: Workspace) -> Step:
-    """The step with the state of the training that it goes on with; the state is no part of the step's key."""
+    """The step with the state of the work that it goes on with; the state is no part of the step's key."""
+    if step.resumes is None:
+        return step
     if step.anew:
-        _end_training(step, workspace)
-    state = workspace.training_state() if step.trains else None
+        workspace.forget(step.resumes)
+    state = workspace.state(step.resumes)
     return replace(step, inputs=(*step.inputs, ("--resume", state))) if state else step
-
-
-def _end_training(step: Step, workspace: Workspace) -> None:
-    if step.trains:
-        workspace.forget_training()
 
 
 def describe(step: Step, engine: Engine, scratch: Path, reporter: Reporter) -> Path:

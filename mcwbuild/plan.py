@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from mcwbuild.contract import calibration_pool, look, names
@@ -10,6 +11,7 @@ from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.limits import KEYS, SPEEDUP
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
+from mcwbuild.contract.resumable import TRAINING, TUNING, Resumable
 from mcwbuild.options import INT8_ONLY, Settings
 
 BUILD = Path("build")
@@ -33,13 +35,20 @@ class Step:
 
     @property
     def trains(self) -> bool:
-        """Whether it trains: it may be stopped, and go on."""
+        """Whether it trains."""
         return any(flag == "--train" for flag, _ in self.inputs)
 
     @property
     def target(self) -> str | None:
         """The chip that it converts for."""
         return self.options[self.options.index("--target") + 1] if self.phase is RKNN else None
+
+    @property
+    def resumes(self) -> Resumable | None:
+        """The work in it that may be stopped, and go on; None where it is too short for that."""
+        if self.trains:
+            return TRAINING
+        return TUNING if "--tune" in self.options and ("--tune", "off") not in pairwise(self.options) else None
 
     @property
     def title(self) -> str:
@@ -160,6 +169,9 @@ def rknn_steps(
     )
     options = [*gates(settings, RKNN), "--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
     options += ["--optimization-level", str(settings["optimization_level"])]
+    options += ["--tune", settings["tune"]]
+    options += ["--tune-budget", f"{settings['tune_budget']:g}s"] if settings["tune_budget"] else []
+    options += ["--layers"] if settings["layers"] else []
     count: int | None = settings["calibration_images"]
     options += [*(["--calibration-images", str(count)] if count else []), *_shared(settings)]
     pool = calibration_pool.pool(dataset, max(calibration_pool.MOST, count or 0)) if dataset else ()

@@ -17,7 +17,8 @@ from mcwbuild.contract.phases import ONNX
 @click.option("--onnx", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
 @options(
     "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "memory", "toolkit_version",
-    "optimization_level", "algorithm", "calibration_images", "conf", "iou", "max_detections", "threads", "progress",
+    "optimization_level", "algorithm", "calibration_images", "tune", "tune_budget", "layers",
+    "conf", "iou", "max_detections", "threads", "progress",
     "gates", "strict",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

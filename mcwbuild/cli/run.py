@@ -25,7 +25,7 @@ _OF_A_CHECKPOINT = ("opset", "imgsz")  # an ONNX file has both fixed
 @options(
     "target", "data", "dataset", "dtype", "source", "out", "name", "imgsz",
     "engine", "memory", "trust_checkpoint", "model_code", "model", "toolkit_version",
-    "optimization_level", "algorithm", "calibration_images", "opset", "simplify",
+    "optimization_level", "algorithm", "calibration_images", "tune", "tune_budget", "layers", "opset", "simplify",
     "conf", "iou", "max_detections", "threads", "progress",
     "gates", "strict", "contract_check",
 )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from mcwbuild.contract.errors import GateFailed
@@ -268,12 +269,13 @@ def record(
     validation: Mapping[str, Any],
     comparison: Mapping[str, Any] | None = None,
     tuning_history: Sequence[Mapping[str, Any]] = (),
+    tuned: Mapping[str, Any] = MappingProxyType({}),
     issues: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """A whole record in the schema's order; `info` comes from `report_info`.
 
     `comparison` is with the phase before and is left out for pt. For rknn, the device, metrics, speed, model
-    and comparison are mappings with the keys fp16 and int8.
+    and comparison are mappings with the keys fp16 and int8; `tuned` is what that phase tells of its search.
     """
     phase: PhaseName = info["phase"]
     made: dict[str, Any] = {
@@ -289,6 +291,7 @@ def record(
         made[_COMPARISONS[phase]] = dict(comparison)
     return made | {
         "tuning_history": [dict(item) for item in tuning_history],
+        **tuned,
         "issues": [dict(item) for item in issues],
         "validation": dict(validation),
     }

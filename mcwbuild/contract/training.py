@@ -1,4 +1,4 @@
-"""`train.yaml`, how a model is trained, and where the state of a training that is under way lies."""
+"""`train.yaml`: how a model is trained."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from mcwbuild.contract import look, schemas, validate, yaml
 
 FILE = "train.yaml"
 SCHEMA = "train"
-FOLDER = ".training"  # of the state: in the output folder, or in the package's where a stage runs alone
-STAGED = "training"  # the same while a stage runs, in its staging folder beside the outcome
-STATE = "state.pt"
 _OWN = ("schema", "model", "task")
 _WIDTH = 100  # columns of a comment in the example
 

@@ -11,6 +11,7 @@ from mcwbuild.contract import dataset, disk, documents, inherit, training
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.contract.stage import Stage
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
@@ -111,7 +112,7 @@ def _training(args: argparse.Namespace) -> TrainRequest:
                 f"{begun[0].file} is not a network for the task {config.task}.", f"Its task is {begun[0].task}."
             )
     own = args.result is None
-    state = (args.out / training.FOLDER if own else args.result.parent / training.STAGED) / training.STATE
+    state = (args.out / TRAINING.folder if own else args.result.parent / TRAINING.staged) / TRAINING.file
     resume = args.resume or (state if own and not args.fresh and state.is_file() else None)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
     return TrainRequest(config, of_stock, begun, args.data, args.name, settings, resume, state, own)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,7 +43,8 @@ class Job:
     `quantization` and `calibration`, the toolkit's dataset file, are None for FP16; `mean` and `std` are in 0..255
     units, one value a channel; `images` are measured, with labels if `labelled` (none: generated ones are taken),
     `texts` being those of text recognition; `contract` is the critical block, `head` describes the outputs;
-    `disabled_rules` are the toolkit's fusion rules that are turned off.
+    `disabled_rules` are the toolkit's fusion rules that are turned off; `prune_below`: the proxy in dB that it has to
+    reach, else its accuracy is not measured; `analyse`: whether each layer's error is wanted.
     """
 
     name: str
@@ -67,6 +68,8 @@ class Job:
     threads: int
     texts: tuple[str, ...] = ()
     disabled_rules: tuple[str, ...] = ()
+    prune_below: float | None = None
+    analyse: bool = False
 
     def write(self, path: Path) -> None:
         """Store the job as JSON."""
@@ -90,7 +93,8 @@ class Measured:
     device, metrics, inference: blocks of the performance record; comparison: a `measure.Comparison`;
     not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held;
     kept: the file with the evaluation image by image, empty where accuracy was not measured;
-    expected: the file with what a board's outputs are held against.
+    expected: the file with what a board's outputs are held against;
+    pruned: why its accuracy was not worth measuring, else empty; layers: a `LayerError` each, where asked for.
     """
 
     device: Mapping[str, Any]
@@ -102,3 +106,5 @@ class Measured:
     peak_kb: int
     kept: str = ""
     expected: str = ""
+    pruned: str = ""
+    layers: list[dict[str, Any]] = field(default_factory=list)

@@ -16,6 +16,8 @@ from stages.rknn.calibration import Calibration
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
+from stages.rknn.tune import search, state
+from stages.rknn.tune.search import Found
 from stages.rknn.workshop import Workshop, delivered
 
 SCRIPT = "npu_inference.py"
@@ -33,18 +35,19 @@ def work(asked: Request, bench: Bench) -> None:
         calibrated = _calibrate(asked, bench, share.threads)
         workshop = Workshop(asked, calibrated, children, share.threads, bench.scratch)
 
-        def maker(variant: Variant) -> Callable[[Emit], Outcome]:
+        def maker(variant: Variant) -> Callable[[Emit], Found]:
             return lambda emit: _make(variant, workshop, replace(bench, emit=emit))
 
         jobs = {variant: maker(variant) for variant in asked.variants}
-        made = side_by_side.all_of(jobs, bench.emit, share.at_once, children.kill)
+        tuned = side_by_side.all_of(jobs, bench.emit, share.at_once, children.kill)
     source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
     program = bench.out / SCRIPT
-    disk.write_atomic(program, script.script(asked.model.head["family"], board_data(made, asked)).encode("ascii"))
+    shown = board_data(record.outcomes_of(tuned), asked)
+    disk.write_atomic(program, script.script(asked.model.head["family"], shown).encode("ascii"))
     written = {"file": SCRIPT, "sha256": disk.sha256_of(program)}
-    documents.write_yaml(source, record.source_document(made, asked, calibrated, created, written))
+    documents.write_yaml(source, record.source_document(tuned, asked, calibrated, created, written))
     described = {"file": source.name, "sha256": disk.sha256_of(source)}
-    documents.write_json(performance, record.performance_record(made, asked, calibrated, created, described))
+    documents.write_json(performance, record.performance_record(tuned, asked, calibrated, created, described))
 
 
 def _calibrate(asked: Request, bench: Bench, threads: int) -> Calibration | None:
@@ -60,15 +63,18 @@ def _calibrate(asked: Request, bench: Bench, threads: int) -> Calibration | None
     return made
 
 
-def _make(variant: Variant, workshop: Workshop, bench: Bench) -> Outcome:
-    """Build, measure and judge one variant; its file is in the package then."""
-    outcome = workshop.make(variant, variant, workshop.plain(variant), bench.emit)
-    outcome = delivered(outcome, bench.out)
+def _make(variant: Variant, workshop: Workshop, bench: Bench) -> Found:
+    """Build, measure and judge one variant, INT8 until it passes; its file is in the package then."""
+    if variant == "int8":
+        found = search.int8(workshop, bench)
+    else:
+        found = Found(workshop.make(variant, variant, None, bench.emit))
+    outcome = delivered(found.outcome, bench.out)
     on_cpu = outcome.built.log.on("CPU")
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
         bench.note(f"{len(on_cpu)} layers of {outcome.artefact.path.name} run on the CPU: {kinds}", "warning")
-    return outcome
+    return replace(found, outcome=outcome)
 
 
 def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any]:
@@ -95,4 +101,17 @@ def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any
     }
 
 
-STAGE = Stage(RKNN, "Convert an ONNX model to RKNN with RKNN-Toolkit2.", request.add_arguments, request.require, work)
+def delivered_whole(asked: Request) -> None:
+    """The package is there: the tries of its search are of no use any more."""
+    if asked.tries is not None:
+        state.forget(asked.tries)
+
+
+STAGE = Stage(
+    RKNN,
+    "Convert an ONNX model to RKNN with RKNN-Toolkit2.",
+    request.add_arguments,
+    request.require,
+    work,
+    delivered_whole,
+)

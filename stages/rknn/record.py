@@ -7,19 +7,24 @@ from typing import Any
 
 from mcwbuild import __version__
 from mcwbuild.contract import inherit, performance
-from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import Check, Gate
 from stages.common.evaluate import Settings, test_configuration
-from stages.rknn import failures
+from stages.rknn import failures, tuning_record
 from stages.rknn import outcome as outcomes
 from stages.rknn.calibration import Calibration
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
 from stages.rknn.targets import VARIANTS, Variant
+from stages.rknn.tuning_record import Tuned
 
 _CARRIED = ("checkpoint", "export", "onnx", "training", "dataset", "architecture", "performance")
 _KEPT_FOR_PEOPLE = ("training", "dataset", "architecture", "performance")
 Made = Mapping[Variant, Outcome]
+
+
+def outcomes_of(tuned: Tuned) -> dict[Variant, Outcome]:
+    """The build that is taken of each variant."""
+    return {variant: found.outcome for variant, found in tuned.items()}
 
 
 def gates(made: Made) -> list[Gate]:
@@ -38,9 +43,10 @@ def checks(made: Made, request: Request) -> list[Check]:
 
 
 def performance_record(
-    made: Made, request: Request, calibration: Calibration | None, created: str, source: Mapping[str, Any]
+    tuned: Tuned, request: Request, calibration: Calibration | None, created: str, source: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`performance_rknn.json`; `source` is {file, sha256} of the source document."""
+    made = outcomes_of(tuned)
 
     def each(block: Callable[[Outcome], Mapping[str, Any]]) -> dict[str, Any]:
         return {
@@ -59,8 +65,13 @@ def performance_record(
         inference_performance=each(outcomes.speed),
         model_info=each(lambda outcome: outcomes.model_info(outcome, request)),
         comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
-        tuning_history=[_attempt(outcome, request) for outcome in made.values()],
-        issues=[*_issues(made, all_gates, all_checks, calibration), *_overlap(calibration)],
+        tuning_history=tuning_record.history(tuned, request),
+        tuned={"pareto": tuning_record.pareto(tuned), "layers": tuning_record.layers(tuned)},
+        issues=[
+            *_issues(made, all_gates, all_checks, calibration),
+            *(_issue(*told) for told in tuning_record.issues(tuned)),
+            *_overlap(calibration),
+        ],
         validation=performance.validation(all_gates, all_checks),
     )
 
@@ -68,21 +79,6 @@ def performance_record(
 def _configuration(request: Request) -> dict[str, Any]:
     settings = Settings(request.confidence, request.iou, request.max_detections, request.threads)
     return {**request.images.configuration, **test_configuration(request.model.contract, settings)}
-
-
-def _attempt(outcome: Outcome, request: Request) -> dict[str, Any]:
-    measured, chosen = outcome.built.measured, outcome.quantization
-    metric = performance.main_metric(request.model.contract["model"]["task"])
-    return {
-        "variant": outcome.variant,
-        "optimization_level": request.optimization_level,
-        "algorithm": chosen.algorithm if chosen else None,
-        "calibration_images": chosen.images if chosen else None,
-        **({} if metric == COSINE else {metric: measured.metrics.get(metric)}),
-        **({"disabled_rules": list(outcome.built.disabled_rules)} if outcome.built.disabled_rules else {}),
-        "build_seconds": measured.seconds["build"],
-        "peak_memory_mb": round(measured.peak_kb / 1024),
-    }
 
 
 def _issues(
@@ -122,9 +118,10 @@ def _issue(what: str, cause: str, remedy: str) -> dict[str, Any]:
 
 
 def source_document(
-    made: Made, request: Request, calibration: Calibration | None, created: str, script: Mapping[str, Any]
+    tuned: Tuned, request: Request, calibration: Calibration | None, created: str, script: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`rknn_source.yaml`; `script` is {file, sha256} of the board's program."""
+    made = outcomes_of(tuned)
     model = request.model
     given = model.source.value
     carried = inherit.carry(given)
@@ -139,7 +136,7 @@ def source_document(
             "platform": {"target": request.target.name, "sub_platform": None},
             "optimization": {"level": request.optimization_level},
         },
-        "quantization": _quantization(made, request, calibration),
+        "quantization": _quantization(tuned, request, calibration),
         "models": {variant: _file(variant, made, request) for variant in VARIANTS},
         "postprocessing": {
             "confidence": request.confidence,
@@ -155,7 +152,8 @@ def source_document(
     return document | {key: given[key] for key in _KEPT_FOR_PEOPLE if key in given}
 
 
-def _quantization(made: Made, request: Request, calibration: Calibration | None) -> dict[str, Any]:
+def _quantization(tuned: Tuned, request: Request, calibration: Calibration | None) -> dict[str, Any]:
+    made = outcomes_of(tuned)
     int8: dict[str, Any] = {"enabled": "int8" in made, "reason": request.absent.get("int8")}
     chosen = made["int8"].quantization if "int8" in made else None
     if chosen is not None and calibration is not None and request.calibration is not None:
@@ -169,7 +167,7 @@ def _quantization(made: Made, request: Request, calibration: Calibration | None)
                 "sha256": calibration.sha256,
                 "chosen": dict(calibration.chosen) or None,
             },
-            "hybrid": False,
+            "hybrid": tuning_record.hybrid(tuned["int8"]),
         }
     return {"fp16": {"enabled": "fp16" in made, "reason": request.absent.get("fp16")}, "int8": int8}
 

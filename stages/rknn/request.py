@@ -11,7 +11,9 @@ from typing import Any
 from mcwbuild.contract import calibration_pool, dataset, validate
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from mcwbuild.contract.limits import Override
+from mcwbuild.contract.resumable import TUNING
 from mcwbuild.contract.stage import positive
+from mcwbuild.contract.tuning import BUDGET, EFFORTS, Effort, seconds
 from stages.common import evaluation_file, image_set
 from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet, open_images
@@ -27,10 +29,21 @@ _NO_IMAGES = "there are no calibration images: give --data with a training split
 
 
 @dataclass(frozen=True)
+class Tries:
+    """Where a search keeps its tries, and where an earlier run left some (or None); `own`: nobody else removes them."""
+
+    path: Path
+    earlier: Path | None
+    own: bool
+
+
+@dataclass(frozen=True)
 class Request:
     """Everything that the phase works on, checked. `absent` says of each variant that is not made why.
 
-    `kept` is the onnx phase's evaluation, image by image; `gates` are limits that somebody set.
+    `kept` is the onnx phase's evaluation, image by image; `gates` are limits that somebody set; `effort`
+    and `budget` (seconds) are those of the search for an INT8 build that passes, `tries` is where they are kept;
+    `layers`: whether every layer's error is wanted.
     """
 
     model: Model
@@ -47,6 +60,10 @@ class Request:
     threads: int
     kept: Kept | None = None
     gates: tuple[Override, ...] = ()
+    effort: Effort = "off"
+    budget: float = BUDGET
+    layers: bool = False
+    tries: Tries | None = None
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -67,6 +84,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--algorithm", choices=("normal", "kl_divergence", "mmse"), default="normal", help="how INT8 ranges are found"
     )
+
+    parser.add_argument(
+        "--tune",
+        choices=EFFORTS,
+        default="fast",
+        help="search for an INT8 that passes, where the plain one fails",
+    )
+    parser.add_argument(
+        "--tune-budget", type=_span, default=BUDGET, metavar="TIME", help="most time for that: minutes, or 90s, 2h"
+    )
+    parser.add_argument("--layers", action="store_true", help="record the error of every INT8 layer")
+    parser.add_argument("--resume", type=Path, metavar="STATE", help="the tries of a search that was stopped")
+
+
+def _span(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def require(args: argparse.Namespace) -> Request:
@@ -97,7 +133,18 @@ def require(args: argparse.Namespace) -> Request:
         threads=args.threads,
         kept=kept,
         gates=tuple(args.gate or ()),
+        effort=args.tune,
+        budget=args.tune_budget,
+        layers=args.layers,
+        tries=_tries(args),
     )
+
+
+def _tries(args: argparse.Namespace) -> Tries:
+    """Where the search's tries are kept: in the staging folder, or in the package's where the stage runs alone."""
+    own = args.result is None
+    kept = (args.out / TUNING.folder if own else args.result.parent / TUNING.staged) / TUNING.file
+    return Tries(kept, args.resume or (kept if own and kept.is_file() else None), own)
 
 
 def candidates(args: argparse.Namespace) -> Candidates | None:

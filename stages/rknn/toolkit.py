@@ -31,16 +31,17 @@ from numpy.typing import NDArray
 from mcwbuild.contract.bench import Bench, leave
 from mcwbuild.contract.errors import McwbuildError
 from mcwbuild.contract.events import Event, to_line
-from mcwbuild.contract.performance import main_metric
+from mcwbuild.contract.performance import main_metric, unmeasured
 from stages.common import evaluation_file
 from stages.common.agreement import in_words
 from stages.common.device import cpu_model
-from stages.common.evaluate import Evaluation
+from stages.common.evaluate import Evaluation, Picture
 from stages.common.evaluation_file import Kept
 from stages.common.leash import tie_to
-from stages.rknn import measure
+from stages.rknn import hybrid, measure
 from stages.rknn.expected import Expected
 from stages.rknn.job import Job, Measured
+from stages.rknn.tune import proxy
 
 _IOLBF = 1  # stdio.h of glibc
 SIMULATED = "The simulator's time says nothing about the NPU's; no board was attached."
@@ -61,9 +62,13 @@ class Toolkit:
         self.seconds: dict[str, float] = {}
         self._rknn: Any = None
         with self._timed("import"):
-            from rknn.api import RKNN
+            self.renew()
 
-            self._rknn = RKNN(verbose=True)
+    def renew(self) -> None:
+        """Begin with a new object: the second step of a hybrid quantization needs one."""
+        from rknn.api import RKNN
+
+        self._rknn = RKNN(verbose=True)
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:
@@ -126,49 +131,62 @@ def last_line(error: BaseException) -> str:
 def build(toolkit: Toolkit, job: Job) -> None:
     """Configure, load, build and export."""
     chosen = job.quantization
-    quantized = {} if chosen is None else {"quantized_algorithm": chosen.algorithm, "quantized_method": chosen.method}
-    toolkit.call(
-        "config",
-        mean_values=[list(job.mean)],
-        std_values=[list(job.std)],
-        target_platform=job.platform,
-        optimization_level=job.optimization_level,
-        custom_string=job.custom_string,
-        **quantized,
-        **({"disable_rules": list(job.disabled_rules)} if job.disabled_rules else {}),
-    )
+    quantized: dict[str, Any] = {}
+    if chosen is not None:
+        quantized = {"quantized_algorithm": chosen.algorithm, "quantized_method": chosen.method}
+        if chosen.auto_hybrid is not None:
+            quantized["auto_hybrid_cos_thresh"] = chosen.auto_hybrid
+
+    def configure() -> None:
+        toolkit.call(
+            "config",
+            mean_values=[list(job.mean)],
+            std_values=[list(job.std)],
+            target_platform=job.platform,
+            optimization_level=job.optimization_level,
+            custom_string=job.custom_string,
+            **quantized,
+            **({"disable_rules": list(job.disabled_rules)} if job.disabled_rules else {}),
+        )
+
+    configure()
     toolkit.call("load_onnx", job.model)
-    toolkit.call("build", do_quantization=chosen is not None, dataset=job.calibration)
+    if chosen is not None and chosen.layers:
+        files = hybrid.first_step(toolkit, Path(job.model).stem, job.calibration, chosen.layers)
+        toolkit.renew()
+        configure()
+        toolkit.call("hybrid_quantization_step2", *map(str, files))
+    else:
+        automatic = {"auto_hybrid": True} if chosen is not None and chosen.auto_hybrid is not None else {}
+        toolkit.call("build", do_quantization=chosen is not None, dataset=job.calibration, **automatic)
     toolkit.call("export_rknn", job.export)
 
 
 def work(toolkit: Toolkit, job: Job, bench: Bench) -> Measured:
-    """Build and measure one variant."""
+    """Build and measure one variant: beside ONNX Runtime first, then its accuracy where that is worth it."""
     with bench.step(f"{job.name} build", job.platform) as step:
         build(toolkit, job)
         step.result = f"{Path(job.export).stat().st_size / 1e6:.1f} MB"
     runner = SimulatorRunner(toolkit, job.platform)
-    images = measure.test_images(job)
-    with bench.step(f"{job.name} test", f"{len(images)} images on the simulator") as step:
-        toolkit.call("init_runtime")
-        verdict = measure.accuracy(runner, job, images, step.progress)
-        metric = main_metric(job.contract["model"]["task"])
-        reached = verdict.metrics.get(metric)
-        step.result = "accuracy not measured" if reached is None else f"{metric} {reached:.4f}"
-    expected = Expected()
+    images, expected = measure.test_images(job), Expected()
     with bench.step(f"{job.name} compare", "with ONNX Runtime") as step:
+        toolkit.call("init_runtime")
         comparison = measure.compare(runner, job, images, step.progress, expected)
         step.result = in_words(comparison.outputs)
+    pruned = proxy.pruned(comparison.outputs, job.prune_below)
+    verdict = Evaluation(unmeasured(pruned), {}, (), ()) if pruned else _accuracy(runner, job, images, bench)
     return Measured(
         device=runner.device,
         metrics=verdict.metrics,
-        inference=simulated(verdict.inference),
+        inference=simulated(verdict.inference) if verdict.inference else {},
         comparison=asdict(comparison),
         not_finite=list(verdict.not_finite),
-        seconds=toolkit.seconds,
-        peak_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
         kept=_keep(verdict, Path(job.export).with_name("evaluation.npz"), bench),
         expected=expected.write(Path(job.export).with_name("expected.npz"), verdict.per_image),
+        pruned=pruned,
+        layers=_layers(toolkit, job, bench),
+        seconds=toolkit.seconds,
+        peak_kb=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
     )
 
 
@@ -176,6 +194,29 @@ def simulated(inference: Mapping[str, Any]) -> dict[str, Any]:
     """`inference_performance` of the simulator: its times are no latency, and nothing is known of the NPU's."""
     unknown = {"latency_ms": None, "latency_reason": SIMULATED, "fps": None, "fps_reason": SIMULATED}
     return {**inference, **unknown, "simulator_ms": inference["latency_ms"]}
+
+
+def _accuracy(runner: SimulatorRunner, job: Job, images: list[Picture], bench: Bench) -> Evaluation:
+    with bench.step(f"{job.name} test", f"{len(images)} images on the simulator") as step:
+        verdict = measure.accuracy(runner, job, images, step.progress)
+        metric = main_metric(job.contract["model"]["task"])
+        reached = verdict.metrics.get(metric)
+        step.result = "accuracy not measured" if reached is None else f"{metric} {reached:.4f}"
+    return verdict
+
+
+def _layers(toolkit: Toolkit, job: Job, bench: Bench) -> list[dict[str, Any]]:
+    """Each layer's error; none where they were not asked for, or the toolkit's analysis fails, which is said."""
+    if not job.analyse or job.calibration is None:
+        return []
+    with bench.step(f"{job.name} layers", "each layer's error by the toolkit's analysis") as step:
+        try:
+            found = [asdict(layer) for layer in hybrid.analysis(toolkit, job.calibration)]
+        except (ToolkitFailure, OSError) as error:
+            bench.note(f"The layers' errors are not known: {error}.", "warning")
+            found = []
+        step.result = f"{len(found)} layers"
+    return found
 
 
 def _keep(verdict: Evaluation, path: Path, bench: Bench) -> str:

@@ -35,12 +35,23 @@ class Workshop:
             return None
         return Quantization(self.asked.algorithm, "channel", len(self.calibrated.images))
 
-    def make(self, name: str, variant: Variant, quantization: Quantization | None, emit: Emit) -> Outcome:
+    def make(
+        self,
+        name: str,
+        variant: Variant,
+        quantization: Quantization | None,
+        emit: Emit,
+        *,
+        prune_below: float | None = None,
+        analyse: bool = False,
+    ) -> Outcome:
         """Build, measure, read back and judge; the file lies in the scratch folder, in one of the build's `name`.
+
+        `prune_below` and `analyse` are the job's.
 
         Raises what `build.run` and `readback.read` raise.
         """
-        job = self.job(name, variant, quantization)
+        job = replace(self.job(name, variant, quantization), prune_below=prune_below, analyse=analyse)
         # A copy of its own, alone in its folder: an ONNX file can name other files to read, by relative paths.
         alone = Path(job.model)
         alone.parent.mkdir()

@@ -13,6 +13,7 @@ import pytest
 from mcwbuild import inspection
 from mcwbuild.contract import documents, training
 from mcwbuild.contract.phases import PHASES
+from mcwbuild.contract.resumable import TRAINING
 from tests.support.commands import EXAMPLE, MCWBUILD, ROOT, mcwbuild, small_dataset
 
 # From the example's own weights, in small steps: it still finds its shapes afterwards.
@@ -70,7 +71,7 @@ def test_a_training_that_is_killed_goes_on_and_the_whole_way_is_gone(tmp_path: P
     models = {model["model"]: model for model in done.json["models"]}
     assert models["PT"]["map50_95"] > 0.1
     assert models["ONNX"]["gate"] == "passed"
-    assert not (out / training.FOLDER).exists()
+    assert not (out / TRAINING.folder).exists()
     assert not list(out.glob(".tmp-*"))
 
 

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from mcwbuild import inspection, pipeline, plan
-from mcwbuild.contract import documents, manifest, training
+from mcwbuild.contract import documents, manifest
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import ContractBroken, InputError, McwbuildError, Refused, StageFailed
 from mcwbuild.contract.events import Emit, Event
 from mcwbuild.contract.phases import ONNX, PT, RKNN
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.engines import StageCall
 from mcwbuild.options import resolve
 from tests.support.engines import FakeEngine, write_outcome, write_package
@@ -244,8 +245,8 @@ def test_a_stopped_training_goes_on_from_its_state_and_leaves_none_behind(out: P
         state = dict(call.inputs).get("--resume")
         given.append(None if state is None else state.read_bytes())
         if len(given) < 3:
-            (call.staging / training.STAGED).mkdir()
-            (call.staging / training.STAGED / training.STATE).write_bytes(b"epoch %d" % len(given))
+            (call.staging / TRAINING.staged).mkdir()
+            (call.staging / TRAINING.staged / TRAINING.file).write_bytes(b"epoch %d" % len(given))
             raise KeyboardInterrupt
         return make(call, emit)
 
@@ -255,18 +256,18 @@ def test_a_stopped_training_goes_on_from_its_state_and_leaves_none_behind(out: P
             pipeline.execute([training_step(out)], engine, out, Told())
     assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["made"]
     assert given == [None, b"epoch 1", b"epoch 2"]
-    assert not (out / training.FOLDER).exists()
+    assert not (out / TRAINING.folder).exists()
     assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["fresh"]
 
 
 def test_a_training_begun_anew_takes_neither_the_state_nor_the_package(out: Path) -> None:
     engine = FakeEngine(make)
     pipeline.execute([training_step(out)], engine, out, Told())
-    (out / training.FOLDER).mkdir()
-    (out / training.FOLDER / training.STATE).write_bytes(b"old")
+    (out / TRAINING.folder).mkdir()
+    (out / TRAINING.folder / TRAINING.file).write_bytes(b"old")
     assert states(pipeline.execute([training_step(out, anew=True)], engine, out, Told())) == ["made"]
     assert "--resume" not in dict(engine.calls[-1].inputs)
-    assert not (out / training.FOLDER).exists()
+    assert not (out / TRAINING.folder).exists()
 
 
 def test_an_undecided_gate_is_missed_only_where_the_run_is_strict(out: Path) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from mcwbuild.contract import disk, training
+from mcwbuild.contract import disk
 from mcwbuild.contract.phases import PT
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.package import Workspace
 
 
@@ -21,7 +22,7 @@ def names(folder: Path) -> list[str]:
 
 def leave_state(staging: Path, content: bytes) -> Path:
     """What a stage that trains leaves in its staging folder after an epoch."""
-    state = staging / training.STAGED / training.STATE
+    state = staging / TRAINING.staged / TRAINING.file
     state.parent.mkdir()
     state.write_bytes(content)
     return state
@@ -29,15 +30,15 @@ def leave_state(staging: Path, content: bytes) -> Path:
 
 def test_the_state_of_a_training_outlives_the_run_and_is_forgotten_with_its_package(tmp_path: Path) -> None:
     with Workspace(tmp_path) as workspace:
-        assert workspace.training_state() is None
+        assert workspace.state(TRAINING) is None
         leave_state(workspace.staging(PT), b"after epoch 1")
-    state = tmp_path / training.FOLDER / training.STATE
+    state = tmp_path / TRAINING.folder / TRAINING.file
     with Workspace(tmp_path) as workspace:
-        assert workspace.training_state() == state
+        assert workspace.state(TRAINING) == state
         assert state.read_bytes() == b"after epoch 1"
         leave_state(workspace.staging(PT), b"after epoch 2")
-        workspace.forget_training()
-        assert workspace.training_state() is None
+        workspace.forget(TRAINING)
+        assert workspace.state(TRAINING) is None
     assert names(tmp_path) == [".lock"]
 
 
@@ -46,7 +47,7 @@ def test_the_state_of_a_killed_run_is_kept_by_the_next_one(tmp_path: Path) -> No
     staging.mkdir()
     leave_state(staging, b"after epoch 7")
     with Workspace(tmp_path) as workspace:
-        state = workspace.training_state()
+        state = workspace.state(TRAINING)
         assert state is not None
         assert state.read_bytes() == b"after epoch 7"
         assert state.stat().st_mode & 0o7777 == 0o644
@@ -71,7 +72,7 @@ def to_a_pipe(state: Path, secret: Path) -> None:
 def to_a_linked_folder(state: Path, secret: Path) -> None:
     shutil.rmtree(state.parent)
     (secret.parent / "far").mkdir()
-    (secret.parent / "far" / training.STATE).write_bytes(b"theirs")
+    (secret.parent / "far" / TRAINING.file).write_bytes(b"theirs")
     state.parent.symlink_to(secret.parent / "far")
 
 
@@ -89,9 +90,9 @@ def test_what_is_no_state_is_not_admitted_and_the_older_one_stays(
         leave_state(workspace.staging(PT), b"older")
     with Workspace(out) as workspace:
         spoil(leave_state(workspace.staging(PT), b"newer"), secret)
-    assert (out / training.FOLDER / training.STATE).read_bytes() == b"older"
+    assert (out / TRAINING.folder / TRAINING.file).read_bytes() == b"older"
     assert secret.read_bytes() == b"the user's"
-    assert names(out / training.FOLDER) == [training.STATE]
+    assert names(out / TRAINING.folder) == [TRAINING.file]
     assert not list(out.glob(".tmp-*"))
 
 
@@ -103,6 +104,6 @@ def test_a_disk_that_is_full_when_a_run_ends_loses_no_training(tmp_path: Path, m
         leave_state(workspace.staging(PT), b"after epoch 3")
         patched.setattr(disk, "copy_open", full)
     with Workspace(tmp_path) as workspace:
-        state = workspace.training_state()
+        state = workspace.state(TRAINING)
         assert state is not None
         assert state.read_bytes() == b"after epoch 3"

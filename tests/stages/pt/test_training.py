@@ -18,6 +18,7 @@ import pytest
 from mcwbuild.contract import documents, inherit, manifest, training, validate
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, McwbuildError, Refused
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.contract.stage import parser
 from stages.common import checkpoint
 from stages.pt.stage import STAGE
@@ -145,7 +146,7 @@ def test_a_killed_training_goes_on_and_ends_as_one_that_was_not(
     out = folder / "killed"
     stop(start(folder, out), "epoch 2/2", signal.SIGKILL)
     assert not (out / "SHA256SUMS").exists()
-    state = out / training.FOLDER / training.STATE
+    state = out / TRAINING.folder / TRAINING.file
     assert state.is_file()
     remarks, _ = stop(start(folder, out), "evaluate", signal.SIGKILL)
     assert any("Goes on after epoch 1" in remark for remark in remarks)
@@ -167,7 +168,7 @@ def test_a_terminated_training_says_how_to_go_on_and_another_configuration_begin
     assert run.returncode == 143
     assert remarks[-1] == "Stopped after epoch 1; the same command goes on from there."
     assert "the same command goes on from here" in said
-    assert [path.name for path in out.iterdir()] == [training.FOLDER]
+    assert [path.name for path in out.iterdir()] == [TRAINING.folder]
     other = folder / "other"
     other.mkdir()
     (other / "drawn").symlink_to(folder / "drawn")

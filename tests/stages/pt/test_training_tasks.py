@@ -11,10 +11,11 @@ import pytest
 import yaml
 
 from benchmarks.draw_tasks import KEYPOINTS, KINDS, write
-from mcwbuild.contract import documents, training, validate
+from mcwbuild.contract import documents, validate
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.events import Event, Measured, Started
+from mcwbuild.contract.resumable import TRAINING
 from mcwbuild.contract.stage import parser
 from stages.common import checkpoint
 from stages.pt.stage import STAGE
@@ -95,7 +96,7 @@ def test_each_task_is_trained_measured_and_taken_up_again(tmp_path: Path, task: 
 
     with pytest.raises(Stopped):
         run(config, data, tmp_path / "stopped", stop)
-    assert (tmp_path / "stopped" / training.FOLDER / training.STATE).is_file()
+    assert (tmp_path / "stopped" / TRAINING.folder / TRAINING.file).is_file()
     assert [event.figures for event in run(config, data, tmp_path / "stopped", lambda event: None)] == [told[1].figures]
     whole, stopped = (checkpoint.read(tmp_path / name / "best.pt") for name in ("whole", "stopped"))
     assert whole.metadata["train_metrics"] == stopped.metadata["train_metrics"]

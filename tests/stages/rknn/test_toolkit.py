@@ -93,8 +93,8 @@ def test_a_build_is_measured_in_its_own_process_and_reads_back(
     assert built.log.cycles > 0
     assert [event.name for event in events if isinstance(event, Finished)] == [
         f"{variant} build",
-        f"{variant} test",
         f"{variant} compare",
+        f"{variant} test",
     ]
     assert not list(elsewhere.iterdir())
     assert list((tmp_path / "job" / "work").glob("check*.onnx"))  # verbose builds write into the working folder

@@ -25,6 +25,7 @@ from stages.rknn.model import Model
 from stages.rknn.outcome import Outcome
 from stages.rknn.readback import Artefact
 from stages.rknn.request import Request
+from stages.rknn.tune.search import Found
 from tests.support.board import HEAD, contract, outputs
 
 SHA = "ab" * 32
@@ -158,7 +159,7 @@ def test_calibration_images_that_are_measured_on_are_written_down() -> None:
     chosen = {"by": "list"}
     calibration = Calibration(Path("dataset.txt"), ("a.png", "b.png"), SHA, (), chosen, ("a.png",))
     asked = request(previous(), absent={"fp16": "no"})
-    written = record.performance_record({"int8": made()}, asked, calibration, "now", {})
+    written = record.performance_record({"int8": Found(made())}, asked, calibration, "now", {})
     assert [issue["what"] for issue in written["issues"]] == ["1 calibration images are measured on too"]
 
 
