@@ -110,6 +110,9 @@ def show_models(rows: Sequence[Row]) -> None:
     show_table("", HEADER, [cells(row) for row in rows], right=RIGHT)
     for remark in dict.fromkeys(f"{row.model}: {row.remark}" for row in rows if row.remark):
         show_line(remark)
+    for row in rows:
+        if row.findings:
+            show_line(f"{row.model}: found {', '.join(row.findings)} (docs/findings.md)")
 
 
 def show_rows(rows: Sequence[Row], outcomes: Sequence[Outcome]) -> None:

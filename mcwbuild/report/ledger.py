@@ -204,7 +204,7 @@ def _interval(row: Row) -> str | None:
 def _agreements(row: Row) -> dict[str, float]:
     """The numbers of the agreement with the phase before, where there are any."""
     found = row.agreement or {}
-    return {name: float(value) for name, value in found.items() if isinstance(value, float)}
+    return {name: value for name, value in found.items() if isinstance(value, float) and name != "confidence"}
 
 
 def _latency(row: Row, parts: Sequence[str], percentile: str) -> str | None:

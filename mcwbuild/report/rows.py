@@ -28,7 +28,7 @@ class Row:
     limit's unit; `gate` is the verdict on all gates and checks of the model, drop and limit are its main metric's.
     `latency` is the record's `latency_ms`, `estimated` what the compiler says, which nobody measured. `cosine` is that
     of the `output` that agrees least with the phase before, 1 where none differs by more than a negligible error;
-    `agreement` is how far the results agree.
+    `agreement` is how far the results agree, by the task's own metrics; `findings` are names of docs/findings.md.
     """
 
     model: str
@@ -57,6 +57,7 @@ class Row:
     remark: str
     unmeasured: dict[str, str] = field(default_factory=dict)
     issues: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
     failed_checks: tuple[str, ...] = ()
     limit_absolute: float | None = None
     drop_absolute: float | None = None
@@ -149,9 +150,10 @@ def _row(
         size=info.get("size"),
         parameters=info.get("parameters"),
         flops=info.get("flops"),
-        remark=str(accuracy.get("reason") or _told(mine)),
+        remark=" ".join([str(accuracy.get("reason") or _told(mine)), *_explained(accuracy, compared)]),
         unmeasured=_unmeasured(accuracy, speed, info, gate),
         issues=tuple(str(one["what"]) for one in record["issues"] if _concerns(str(one["what"]), variant)),
+        findings=tuple(dict.fromkeys(_findings(record, variant))),
         failed_checks=failed,
         limit_absolute=gate.get("limit_absolute"),
         drop_absolute=gate.get("drop_absolute"),
@@ -160,6 +162,21 @@ def _row(
         images_needed=gate.get("images_needed"),
         loosened=any(gate.get("loosened") for gate in mine),
     )
+
+
+def _explained(accuracy: Mapping[str, Any], compared: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in the table where there is no accuracy."""
+    agreement = compared.get("agreement")
+    if accuracy.get("status") == "unmeasured" and agreement:
+        metric, images = main_metric_of(agreement), agreement["images"]
+        yield f"agr. is {metric} against the results of the phase before on {images} images: agreement, no accuracy."
+
+
+def _findings(record: Mapping[str, Any], variant: str | None) -> Iterator[str]:
+    """The names of the findings that are about a model: those of one precision, and those of both."""
+    for issue in record["issues"]:
+        if "name" in issue and (variant is None or issue["evidence"].get("variant", variant) == variant):
+            yield str(issue["name"])
 
 
 def _worst(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
@@ -226,6 +243,9 @@ def limit_text(row: Row) -> str:
 def _accuracy(row: Row) -> str:
     """The main metric with its name: the rows of a table may be of several tasks."""
     short = {"top1": "top-1", "character_accuracy": "char"}.get(row.metric, "mAP")
+    if row.accuracy is None and row.agreement:
+        value = row.agreement.get(main_metric_of(row.agreement))
+        return "-" if value is None else f"agr. {value:.3f}"
     return "-" if row.accuracy is None else f"{short} {row.accuracy:.3f}"
 
 

@@ -20,12 +20,14 @@ from mcwbuild.contract.performance import Check, main_metric
 from stages.common import bootstrap
 from stages.common.bootstrap import Interval
 from stages.common.evaluate import Decode, Evaluation, Runner, Settings, evaluate
+from stages.common.findings import Finding, Name, tell
 from stages.common.image_set import ImageSet, spread
 from stages.common.per_image import PerImage, only
 
 NAME = "contract check"
 LEAST_GAIN = 0.02  # of a metric from 0 to 1: less may be a matter of taste, as another padding is
-LEAST_SIZE_GAIN = 0.1  # of another input size: networks often gain a little where objects become larger
+LEAST_SIZE_GAIN = 0.1  # of another size or way to it: networks often gain a little where objects become larger
+_OF_SIZE = ("input.size", "preprocessing.resize.method")
 MOST_IMAGES = 64
 SCREENED = 16  # images that tell whether a try is worth the others; fewer in all tell nothing
 _GLANCE, _CLEAR_LOSS = 8, 0.05  # images that tell a clear loss, which most tries are
@@ -43,6 +45,14 @@ _NORMALS = (  # mean and std in 0..255 units: YOLO's, none, ImageNet's, -1 to 1
 )
 _SCALES = (0.5, 0.75, 1.5)  # of the input size; twice as large costs four times as much, and 1.5 tells as well
 _PADS = ("letterbox", "resize_pad")
+_FINDINGS: dict[str, Name] = {  # value of the contract -> what its being wrong is called
+    "input.format": "channel-order",
+    "preprocessing.normalize": "normalization",
+    "preprocessing.resize.method": "resize-method",
+    "preprocessing.padding.color": "padding",
+    "preprocessing.padding.position": "padding",
+    "input.size": "input-size",
+}
 
 
 @dataclass(frozen=True)
@@ -57,7 +67,7 @@ class Try:
     @property
     def least(self) -> float:
         """The gain from which on it is worth a word."""
-        return LEAST_SIZE_GAIN if self.name == "input.size" else LEAST_GAIN
+        return LEAST_SIZE_GAIN if self.name in _OF_SIZE else LEAST_GAIN
 
 
 @dataclass(frozen=True)
@@ -99,13 +109,15 @@ class Diagnosis:
 class Patient:
     """What is examined: the network as a runner under any contract, with its decoder, and its own evaluation.
 
-    `stride`: the input's sides may be any multiples of it; None where the network takes one size only.
+    `file` is the document that holds the contract. `stride`: the input's sides may be any multiples of it; None where
+    the network takes one size only.
     """
 
     runner: Callable[[Mapping[str, Any]], Runner]
     decode: Decode
     settings: Settings
     evaluation: Evaluation
+    file: str
     stride: int | None = None
 
 
@@ -128,8 +140,7 @@ def examine(patient: Patient, images: ImageSet, contract: Mapping[str, Any], ben
             step.progress(number, len(changes))
         found = Diagnosis(metric, tuple(done))
         step.result = f"{found.doubt.what.name} is doubtful" if found.doubt else "none is better"
-    for text in in_words(found):
-        bench.note(f"{text}: it is probably wrong", "warning")
+    tell(findings(found, patient.file), bench)
     return found
 
 
@@ -227,15 +238,28 @@ def _sizes(size: Sequence[int], stride: int | None) -> list[list[int]]:
     return [one for number, one in enumerate(found) if one != list(size) and one not in found[:number]]
 
 
-def issues(found: Diagnosis, phase: str, file: str) -> list[dict[str, str]]:
-    """What is doubted, as an entry of a record's `issues`; `file` is the document that holds the contract."""
+def findings(found: Diagnosis, file: str) -> list[Finding]:
+    """What is doubted; `file` is the document that holds the contract."""
     one = found.doubt
-    if one is None:
+    if one is None or one.interval is None:
         return []
-    what = f"{in_words(found)[0]} in {file} is probably wrong."
-    cause = f"{one.images} images were measured again with one value changed; {len(found.tried)} changes were tried."
-    remedy = f"Look how the network was trained; set {one.what.name} in {file} and start again with --source."
-    return [{"phase": phase, "what": what, "cause": cause, "remedy": remedy}]
+    return [
+        Finding(
+            _FINDINGS[one.what.name],
+            f"{in_words(found)[0]} in {file} is probably wrong.",
+            f"{one.images} images were measured again with one value changed; {len(found.tried)} changes were tried.",
+            f"Look how the network was trained; set {one.what.name} in {file} and start again with --source.",
+            {
+                "field": one.what.name,
+                "better": one.what.value,
+                "metric": found.metric,
+                "images": one.images,
+                "before": round(one.before, 6),
+                "after": round(one.after, 6),
+                "gain_interval": [round(one.interval.low, 6), round(one.interval.high, 6)],
+            },
+        )
+    ]
 
 
 def in_words(found: Diagnosis) -> list[str]:

@@ -20,6 +20,7 @@ from stages.common.labels import labels_of
 from stages.common.text_labels import read_texts
 
 COMPARED_IMAGES = 16  # for tensors side by side: the figures settle after a few
+AGREED_IMAGES = 32  # where nothing is labelled: agreement in results, all that there is then, takes more
 _SPLITS = ("val", "test")
 _KINDS = {"classification": "folders", "ocr": "texts"}  # every other task's are label files
 _HOLDS = {
@@ -57,13 +58,18 @@ class ImageSet:
 
     @property
     def compared(self) -> int:
-        """How many images `prepared` gives."""
-        return min(len(self.images), COMPARED_IMAGES)
+        """How many images phases are compared on."""
+        return min(len(self.images), compared_images(self.labels is not None))
 
     @property
     def configuration(self) -> dict[str, Any]:
         """`dataset` and, where it is null, `dataset_reason` of a record's `test_configuration`."""
         return {"dataset": self.record, **({} if self.record else {"dataset_reason": self.reason})}
+
+
+def compared_images(labelled: bool) -> int:
+    """How many images two phases are compared on, at most."""
+    return COMPARED_IMAGES if labelled else AGREED_IMAGES
 
 
 def open_images(data: Path | None, listing: Path | None, contract: Mapping[str, Any]) -> ImageSet:
@@ -169,7 +175,7 @@ def match_names(found: dataset.Dataset, names: Sequence[str]) -> None:
         "The dataset's class names are not the contract's.",
         message[0].upper() + message[1:] + ".",
         "Give the dataset that belongs to the model; names count in their order.",
-        kind="contract",
+        kind="class-names",
         problems=[Problem(message, str(found.file), path="$.names")],
     )
 

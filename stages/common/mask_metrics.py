@@ -20,9 +20,10 @@ Runs = dict[str, Any]  # a mask in COCO's run lengths: size [H, W] and counts
 
 @dataclass(frozen=True)
 class Encoded(Detections):
-    """Segments whose masks are run lengths: what can be kept of thousands of images."""
+    """Segments whose masks are run lengths: what can be kept of thousands of images; `shape` is the image's [H, W]."""
 
     masks: tuple[Runs, ...]
+    shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,12 @@ def encoded(found: Segments) -> Encoded:
         whole = np.zeros(found.shape, np.uint8, order="F")
         whole[top : top + part.shape[0], left : left + part.shape[1]] = part
         masks.append(library.encode(whole))
-    return Encoded(found.boxes[kept], found.scores[kept], found.classes[kept], tuple(masks))
+    return Encoded(found.boxes[kept], found.scores[kept], found.classes[kept], tuple(masks), found.shape)
+
+
+def found_outlines(found: Encoded) -> Outlines:
+    """What was found, as ground truth for another's results."""
+    return Outlines(found.boxes.astype(np.float64), found.classes, found.masks, found.shape)
 
 
 def outlines(labels: Labels, shape: tuple[int, int]) -> Outlines:

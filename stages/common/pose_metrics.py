@@ -35,6 +35,16 @@ def skeletons(labels: Labels, shape: tuple[int, int]) -> Skeletons:
     return Skeletons(labels.in_pixels(shape), labels.classes, points * [columns, rows, 1])
 
 
+def found_skeletons(found: Poses) -> Skeletons:
+    """What was found, as ground truth for another's results; every keypoint counts."""
+    points = found.keypoints.astype(np.float64)
+    return Skeletons(
+        found.boxes.astype(np.float64),
+        found.classes,
+        np.concatenate([points[..., :2], np.ones_like(points[..., :1])], axis=2),
+    )
+
+
 def sound_poses(found: Poses) -> Poses:
     """Without what has no finite box, score or keypoint."""
     kept = np.isfinite(found.boxes).all(axis=1) & np.isfinite(found.scores)

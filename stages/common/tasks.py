@@ -14,16 +14,16 @@ from stages.common.classification import Ranking, finish_ranking
 from stages.common.detection import Detections, finish
 from stages.common.generic import UNMEASURED, finish_outputs
 from stages.common.ground_truth import Labels
-from stages.common.mask_metrics import encoded, judge_masks, outlines
+from stages.common.mask_metrics import encoded, found_outlines, judge_masks, outlines
 from stages.common.per_image import Verdict
-from stages.common.pose_metrics import judge_poses, skeletons, sound_poses
+from stages.common.pose_metrics import found_skeletons, judge_poses, skeletons, sound_poses
 from stages.common.poses import finish_poses
 from stages.common.ranking_metrics import judge_rankings
 from stages.common.segmentation import finish_segments
-from stages.common.text_metrics import judge_texts, sound_text, text_of, uniform
+from stages.common.text_metrics import found_text, judge_texts, sound_text, text_of, uniform
 from stages.common.texts import finish_text
 from stages.common.turned import finish_turned
-from stages.common.turned_metrics import judge_turned, sound_turned, turned_objects
+from stages.common.turned_metrics import found_turned, judge_turned, sound_turned, turned_objects
 
 LOW_CONFIDENCE = 0.001  # low enough for the whole precision-recall curve, Ultralytics' value for it
 
@@ -43,6 +43,7 @@ class Task:
     sound: the result without what is not a finite number, as it is kept until all images are through.
     truth: (labels, shape [H, W]) -> what the result is measured by.
     judge: (results, truths, class names, deployed confidence) -> the verdict.
+    taken: a sound result as `judge` takes a truth: another phase's results as ground truth; None without a metric.
     needs_labels: false where it has no metric, and says so itself.
     """
 
@@ -52,6 +53,7 @@ class Task:
     sound: Callable[[Any], Any]
     truth: Callable[[Labels, tuple[int, int]], Any]
     judge: Callable[..., Verdict]
+    taken: Callable[[Any], Any] | None
     needs_labels: bool = True
 
 
@@ -89,16 +91,26 @@ def _class(labels: Labels, shape: tuple[int, int]) -> int:
     return int(labels.classes[0])
 
 
+def _found_boxes(found: Detections) -> tuple[Any, Any]:
+    return found.boxes.astype(np.float64), found.classes
+
+
+def _best_class(found: Ranking) -> int:
+    return int(found.classes[0]) if len(found.classes) else -1
+
+
 def _unmeasured(*_: Any) -> Verdict:
     return Verdict(performance.unmeasured(UNMEASURED))
 
 
 TASKS: dict[str, Task] = {
-    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.judge_boxes),
-    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, judge_masks),
-    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, judge_poses),
-    "oriented_detection": Task(LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, judge_turned),
-    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, judge_rankings),
-    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, judge_texts),
-    "generic": Task(0.0, _low, finish_outputs, _nothing, _nothing, _unmeasured, needs_labels=False),
+    "object_detection": Task(LOW_CONFIDENCE, _low, finish, _sound_boxes, _boxes, metrics.judge_boxes, _found_boxes),
+    "segmentation": Task(LOW_CONFIDENCE, _low, finish_segments, encoded, outlines, judge_masks, found_outlines),
+    "pose": Task(LOW_CONFIDENCE, _low, finish_poses, sound_poses, skeletons, judge_poses, found_skeletons),
+    "oriented_detection": Task(
+        LOW_CONFIDENCE, _low, finish_turned, sound_turned, turned_objects, judge_turned, found_turned
+    ),
+    "classification": Task(0.0, _even, finish_ranking, _sound_ranking, _class, judge_rankings, _best_class),
+    "ocr": Task(0.0, uniform, finish_text, sound_text, text_of, judge_texts, found_text),
+    "generic": Task(0.0, _low, finish_outputs, _nothing, _nothing, _unmeasured, None, needs_labels=False),
 }

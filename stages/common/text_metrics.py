@@ -56,6 +56,11 @@ def text_of(labels: Labels, shape: tuple[int, int]) -> NDArray[np.int64]:
     return labels.classes
 
 
+def found_text(found: Text) -> NDArray[np.int64]:
+    """What was read, as ground truth for another's results."""
+    return found.classes
+
+
 def sound_text(found: Text) -> Text:
     """The text, or none where a probability is not a finite number."""
     if np.isfinite(found.scores).all():

@@ -30,6 +30,11 @@ def turned_objects(labels: Labels, shape: tuple[int, int]) -> TurnedObjects:
     return TurnedObjects(np.array(boxes, np.float64).reshape(-1, 5), labels.classes)
 
 
+def found_turned(found: TurnedBoxes) -> TurnedObjects:
+    """What was found, as ground truth for another's results."""
+    return TurnedObjects(found.boxes.astype(np.float64), found.classes)
+
+
 def _smallest(points: Floats) -> list[float]:
     (x, y), (wide, high), degrees = cv2.minAreaRect(points.astype(np.float32))
     return [x, y, wide, high, np.deg2rad(degrees)]

@@ -16,6 +16,7 @@ from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
 from stages.common.contract_doctor import Diagnosis, Patient, examine
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
+from stages.common.task_agreement import TaskAgreement
 from stages.families import family_of
 from stages.families.model import ModelFile
 from stages.onnx import given as given_files
@@ -36,9 +37,10 @@ class Made:
     """The ONNX file's bytes and all that was found out about it.
 
     `figures` are its parameters and operations; `unsimplified` is why the graph was not simplified, empty where it
-    was; `agreement` has a row for each output of `reference`, over `compared` images; `shapes` are the outputs' as they
-    came out; `baseline` is the given file's own evaluation, None where the pt phase has measured it or nothing is
-    labelled; `examined` is what the contract's doctor says, where it was asked.
+    was; `agreement` has a row for each output of `reference`, over `compared` images, `agreement_of_results` is what
+    `TaskAgreement.block` gives; `shapes` are the outputs' as they came out; `baseline` is the given file's own
+    evaluation, None where the pt phase has measured it or nothing is labelled; `examined` is what the contract's doctor
+    says, where it was asked.
     """
 
     data: bytes
@@ -49,6 +51,7 @@ class Made:
     shapes: dict[str, list[int]]
     reference: Reference
     agreement: list[dict[str, Any]]
+    agreement_of_results: dict[str, Any]
     compared: int
     baseline: Evaluation | None
     evaluation: Evaluation
@@ -88,7 +91,7 @@ def make(request: Request, bench: Bench) -> Made:
     disk.write_atomic(path, data)
     runner = OrtRunner(data, request.contract, raw.head["outputs"], bench.threads)
     with bench.step("compare", f"with {'PyTorch' if raw.baseline is None else 'the given graph'}") as step:
-        rows, shapes = _against(request, raw.reference, runner, raw.head, step)
+        rows, shapes, agreement = _against(request, raw.reference, runner, raw.head, step)
     baseline = raw.baseline() if raw.baseline is not None and request.images.labels is not None else None
     found = _evaluated(request, runner, raw.head, partial(_decode, raw.head), "evaluate", bench)
     return Made(
@@ -100,6 +103,7 @@ def make(request: Request, bench: Bench) -> Made:
         shapes=shapes,
         reference=raw.reference,
         agreement=rows,
+        agreement_of_results=agreement,
         compared=request.images.compared,
         baseline=baseline,
         evaluation=found,
@@ -114,7 +118,7 @@ def _examined(
     """What the doctor says of the contract of a given file; that of a checkpoint was examined in the pt phase."""
     if not request.doctor or request.given is None or request.images.labels is None:
         return None
-    patient = Patient(runner.under, partial(_decode, head), request.settings.of(head), found)
+    patient = Patient(runner.under, partial(_decode, head), request.settings.of(head), found, ONNX.source)
     return examine(patient, request.images, request.contract, bench)
 
 
@@ -125,7 +129,7 @@ def _exported(request: Request, model: ModelFile, bench: Bench) -> Raw:
     with bench.step("export", f"opset {request.opset}"):
         channels = request.contract["input"]["channels"]
         data = graph.export(network, request.size, channels, head["outputs"], request.opset)
-    return Raw(data, head, reference.of_torch(network, head["outputs"]), None)
+    return Raw(data, head, reference.of_torch(network, head["outputs"], partial(_decode, head)), None)
 
 
 def _cut(request: Request, given: Given, bench: Bench) -> Raw:
@@ -153,7 +157,7 @@ def _taken(request: Request, whole: Whole, bench: Bench) -> Raw:
     def baseline() -> Evaluation:
         return _evaluated(request, runner, head, partial(_decode, head), "baseline", bench)
 
-    return Raw(data, head, reference.of_whole(runner, whole.outputs), baseline)
+    return Raw(data, head, reference.of_whole(runner, whole.outputs, partial(_decode, head)), baseline)
 
 
 def _evaluated(
@@ -194,17 +198,19 @@ def _simplified(request: Request, exported: bytes, head: dict[str, Any]) -> tupl
 
 def _against(
     request: Request, other: Reference, runner: OrtRunner, head: dict[str, Any], step: Step
-) -> tuple[list[dict[str, Any]], dict[str, list[int]]]:
-    """Agreement with the reference, and the outputs' shapes."""
+) -> tuple[list[dict[str, Any]], dict[str, list[int]], dict[str, Any]]:
+    """Agreement with the reference output by output, the outputs' shapes, and agreement in results."""
     shapes: dict[str, list[int]] = {}
+    results = TaskAgreement(request.contract, request.settings.of(head))
 
     def pairs() -> Iterator[tuple[Outputs, Outputs]]:
-        for prepared in request.images.prepared(request.contract):
+        for prepared in request.images.prepared(request.contract, request.images.compared):
             feed = runner.feed(prepared)
-            found = runner.run(feed)
+            found, expected = runner.run(feed), other.run(feed)
             shapes.update((name, list(output.shape)) for name, output in zip(head["outputs"], found, strict=True))
-            yield other.run(feed), other.same(found)
+            results.add(other.decode(expected, results.confidence), _decode(head, found, results.lowest))
+            yield other.own(expected), other.same(found)
 
     rows = compare_outputs(pairs(), other.names)
     step.result = in_words(rows)
-    return rows, shapes
+    return rows, shapes, results.block()

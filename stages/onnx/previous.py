@@ -61,6 +61,7 @@ def comparison(request: Request, made: Made) -> dict[str, Any]:
         "metrics": metrics or None,
         **({} if metrics else {"metrics_reason": reason or str(now.get("reason"))}),
         "outputs": made.agreement,
+        **made.agreement_of_results,
         "images": made.compared,
         "images_source": request.images.source,
     }

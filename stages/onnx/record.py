@@ -10,8 +10,11 @@ from mcwbuild.contract import disk, inherit, manifest, performance
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import ONNX
 from stages.common import contract_doctor
+from stages.common.contract_findings import trained_size
 from stages.common.device import versions
 from stages.common.evaluate import finite_check, test_configuration
+from stages.common.findings import Finding
+from stages.common.output_findings import not_finite
 from stages.families.shapes import output_shapes
 from stages.onnx.cut import INPUT
 from stages.onnx.make import NOT_WANTED, Made
@@ -105,14 +108,22 @@ def performance_record(request: Request, made: Made, source: Path) -> dict[str, 
         },
         comparison=comparison(request, made),
         tuning_history=contract_doctor.history(made.examined) if made.examined else (),
-        issues=[*_issues(made), *_doubts(made)],
+        issues=[*_issues(made), *(one.issue(ONNX.name) for one in (*_doubts(made), *findings(request, made)))],
         validation=performance.validation(drop_gates(request, made), checks(request, made)),
     )
 
 
-def _doubts(made: Made) -> list[dict[str, str]]:
-    """What the contract's doctor found."""
-    return [] if made.examined is None else contract_doctor.issues(made.examined, ONNX.name, ONNX.source)
+def _doubts(made: Made) -> list[Finding]:
+    """What the doctor says of a given file's contract."""
+    return [] if made.examined is None else contract_doctor.findings(made.examined, ONNX.source)
+
+
+def findings(request: Request, made: Made) -> list[Finding]:
+    """What is found beside the doctor's doubts; a checkpoint's input size was told in the pt phase."""
+    known = {doubt.name for doubt in _doubts(made)}
+    found = [not_finite("ONNX", made.evaluation.not_finite)]
+    found += [trained_size(request.source)] if request.given else []
+    return [one for one in found if one is not None and one.name not in known]
 
 
 def _issues(made: Made) -> list[dict[str, str]]:

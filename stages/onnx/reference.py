@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from mcwbuild.contract.performance import Check
 from stages.common.agreement import NEGLIGIBLE_ERROR, agrees, in_words
+from stages.common.evaluate import Decode
 from stages.onnx import own
 from stages.onnx.given import Given
 from stages.onnx.ort_runner import OrtRunner
@@ -25,30 +26,38 @@ MIN_COSINE = 0.999  # against PyTorch, for each output; a sound export has 0.999
 class Reference:
     """The other side of the comparison.
 
-    run: what it gives for a normalised input [1, C, H, W], a tensor for each of `names`.
-    same: the made graph's outputs in that form.
+    run: what it gives for a normalised input [1, C, H, W]. own: that in the form of the comparison, a tensor for each
+    of `names`; same: the made graph's outputs in that form.
+    decode: candidates above a confidence, of what `run` gives.
     check: the verdict on the rows of `compare_outputs`, and on how many images they are from.
     """
 
     names: tuple[str, ...]
     run: Callable[[NDArray[np.float32]], Outputs]
+    own: Callable[[Outputs], Outputs]
     same: Callable[[Outputs], Outputs]
+    decode: Decode
     check: Callable[[Sequence[Mapping[str, Any]], str], Check]
 
 
-def of_torch(network: torch.nn.Module, names: Sequence[str]) -> Reference:
+def of_torch(network: torch.nn.Module, names: Sequence[str], decode: Decode) -> Reference:
     """The cut network itself, output by output."""
 
     def run(feed: NDArray[np.float32]) -> Outputs:
         with torch.inference_mode():
             return [output.numpy() for output in network(torch.from_numpy(feed))]
 
-    return Reference(tuple(names), run, lambda outputs: outputs, partial(_agreement, "PyTorch"))
+    return Reference(tuple(names), run, _as_they_are, _as_they_are, decode, partial(_agreement, "PyTorch"))
 
 
-def of_whole(runner: OrtRunner, names: Sequence[str]) -> Reference:
+def of_whole(runner: OrtRunner, names: Sequence[str], decode: Decode) -> Reference:
     """The given graph in `runner`, output by output."""
-    return Reference(tuple(names), runner.run, lambda outputs: outputs, partial(_agreement, "the given graph"))
+    check = partial(_agreement, "the given graph")
+    return Reference(tuple(names), runner.run, _as_they_are, _as_they_are, decode, check)
+
+
+def _as_they_are(outputs: Outputs) -> Outputs:
+    return outputs
 
 
 def _agreement(reference: str, rows: Sequence[Mapping[str, Any]], images: str) -> Check:
@@ -62,8 +71,10 @@ def of_given(given: Given, runner: OrtRunner) -> Reference:
     limits = own.LIMITS[given.head.described["family"]]
     return Reference(
         tuple(limits),
-        lambda feed: own.predictions(given.head, runner.run(feed)),
-        lambda outputs: own.decoded(given.head, outputs),
+        runner.run,
+        partial(own.predictions, given.head),
+        partial(own.decoded, given.head),
+        lambda outputs, confidence: own.candidates(given.head, outputs, confidence),
         partial(_equality, limits),
     )
 

@@ -16,6 +16,7 @@ from mcwbuild.contract.stage import Stage
 from stages.common import evaluation_file
 from stages.common.evaluate import Settings
 from stages.common.evaluation_file import Kept, order_of
+from stages.common.findings import tell
 from stages.common.image_set import open_images
 from stages.common.together import together
 from stages.families.opened import ModelFile, open_model
@@ -112,9 +113,10 @@ def _previous(path: Path | None) -> Document | None:
 def work(request: Request, bench: Bench) -> None:
     """Write the package's files into `bench.out`."""
     from stages.onnx.make import make  # loads torch: seconds that a refused input need not wait for
-    from stages.onnx.record import performance_record, source_document
+    from stages.onnx.record import findings, performance_record, source_document
 
     made = make(request, bench)
+    tell(findings(request, made), bench)
     if made.evaluation.per_image is not None:
         kept = Kept(made.sha256, order_of(request.images.images), made.evaluation.per_image)
         evaluation_file.write(kept, bench.out / ONNX.evaluation, bench)

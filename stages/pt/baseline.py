@@ -14,9 +14,12 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import PT
 from stages.common import contract_doctor, evaluation_file
+from stages.common.contract_findings import trained_size
 from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
 from stages.common.evaluation_file import Kept, order_of
+from stages.common.findings import Finding, tell
 from stages.common.image_set import ImageSet
+from stages.common.output_findings import not_finite
 from stages.families import family_of
 from stages.families.shapes import output_shapes
 from stages.families.source import guessed
@@ -46,6 +49,8 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     checks = _checks(shapes, output_shapes(head, size), found)
     examined = _examined(request, cut, head, images, found, bench)
     checks += [] if examined is None else [contract_doctor.check(examined)]
+    doubts = [] if examined is None else contract_doctor.findings(examined, PT.source)
+    doubts += _findings(request, found, bench, {one.name for one in doubts})
     return performance.record(
         performance.report_info(
             "pt",
@@ -60,7 +65,7 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
         inference_performance=found.inference,
         model_info={**_model_info(request, cut, head, shapes, bench), "flops": flops},
         tuning_history=contract_doctor.history(examined) if examined else (),
-        issues=[*_guesses(request), *(contract_doctor.issues(examined, PT.name, PT.source) if examined else ())],
+        issues=[*_guesses(request), *(one.issue(PT.name) for one in doubts)],
         validation=performance.validation(
             [], checks, verdict="failed" if any(check.status == "failed" for check in checks) else "passed"
         ),
@@ -84,6 +89,7 @@ def _examined(
         decode=partial(_decode, head),
         settings=request.settings.of(head),
         evaluation=found,
+        file=PT.source,
         stride=max(head["strides"]) if "strides" in head else None,  # without, the input's size is the network's own
     )
     return contract_doctor.examine(patient, images, request.contract, bench)
@@ -107,6 +113,14 @@ def _model_info(
         "inputs": [{"name": "images", "dtype": "float32", "shape": [1, of_input["channels"], *of_input["size"]]}],
         "outputs": [{"name": name, "dtype": "float32", "shape": shape} for name, shape in named],
     }
+
+
+def _findings(request: Request, found: Evaluation, bench: Bench, known: set[str]) -> list[Finding]:
+    """What is found beside the doctor's doubts `known`, told."""
+    made = [not_finite("PyTorch", found.not_finite), trained_size(request.source)]
+    new = [one for one in made if one is not None and one.name not in known]
+    tell(new, bench)
+    return new
 
 
 def _guesses(request: Request) -> list[dict[str, str]]:

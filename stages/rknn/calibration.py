@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from mcwbuild.contract.errors import Problem
 from stages.common import images as pictures
+from stages.common.calibration_findings import BLACK, WHITE, ImageFacts, missing_extremes
+from stages.common.calibration_findings import facts as facts_of
 from stages.common.ground_truth import data_error
-
-_BLACK, _WHITE = 0, 255
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Calibration:
     """What INT8 is calibrated with: the toolkit's list file, the images' names, a hash over what it sees.
 
     `extremes` names the values (0, 255) that no image reached and that were set in one pixel of the first. `chosen`
-    is how they were chosen, as `quantization.int8.dataset.chosen` has it; `leaked` those that are measured on too.
+    is how they were chosen, as `quantization.int8.dataset.chosen` has it; `leaked` those that are measured on too;
+    `facts` are what the set is judged by.
     """
 
     file: Path
@@ -37,6 +38,7 @@ class Calibration:
     extremes: tuple[int, ...]
     chosen: Mapping[str, Any] = field(default_factory=dict)
     leaked: tuple[str, ...] = ()
+    facts: tuple[ImageFacts, ...] = ()
 
 
 def write(
@@ -56,7 +58,7 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     problems: list[Problem] = []
     first: NDArray[np.uint8] | None = None
-    seen: set[int] = set()
+    facts: list[ImageFacts] = []
     files: list[Path] = []
     hashes: list[bytes] = []
     for number, path in enumerate(images):
@@ -66,7 +68,7 @@ def write(
             problems.append(Problem(f"the image cannot be read: {error}", str(path)))
             continue
         first = prepared if first is None else first
-        seen |= _reached(prepared)
+        facts.append(facts_of(prepared))
         files.append(store(prepared, folder / f"{number:05d}"))
         hashes.append(_digest(prepared))
         on_progress(number + 1, len(images))
@@ -76,20 +78,15 @@ def write(
         raise data_error(problems)
     if first is None:
         raise ValueError("no calibration images")
-    missing = tuple(value for value in (_BLACK, _WHITE) if value not in seen)
+    missing = missing_extremes(facts)
     if missing:  # both, so that setting the one does not take away the only pixel of the other
-        first[0, 0], first[0, 1] = _BLACK, _WHITE
+        first[0, 0], first[0, 1] = BLACK, WHITE
         store(first, files[0].with_suffix(""))
         hashes[0] = _digest(first)
     listing = folder / "dataset.txt"
     listing.write_text("".join(f"{file.name}\n" for file in files), "ascii")
-    return Calibration(listing, tuple(path.name for path in images[: len(files)]), _over(hashes), missing)
-
-
-def _reached(prepared: NDArray[np.uint8]) -> set[int]:
-    """Which of the two extremes every channel of the image holds."""
-    low, high = prepared.min(axis=(0, 1)), prepared.max(axis=(0, 1))
-    return {value for value, held in ((_BLACK, low == _BLACK), (_WHITE, high == _WHITE)) if held.all()}
+    names = tuple(path.name for path in images[: len(files)])
+    return Calibration(listing, names, _over(hashes), missing, facts=tuple(facts))
 
 
 def store(prepared: NDArray[np.uint8], stem: Path) -> Path:

@@ -11,7 +11,9 @@ from mcwbuild.contract import performance
 from mcwbuild.contract.performance import COMPARED, Check, Gate, main_metric
 from stages.common import evaluation_file, gates
 from stages.common.evaluation_file import order_of
+from stages.common.findings import Finding
 from stages.common.gates import Question, Side
+from stages.common.output_findings import not_finite
 from stages.rknn.build import Built
 from stages.rknn.job import Quantization
 from stages.rknn.readback import Artefact
@@ -37,6 +39,14 @@ class Outcome:
     built: Built
     artefact: Artefact
     gates: tuple[Gate, ...] = ()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with its outputs."""
+        measured = self.built.measured
+        found = [Finding(**one) for one in measured.comparison["findings"]]
+        broken = not_finite(self.variant, measured.not_finite)
+        return (*found, *([broken] if broken else []))
 
     @property
     def toolkit(self) -> str:
@@ -103,6 +113,7 @@ def comparison(outcome: Outcome, request: Request) -> dict[str, Any]:
     compared = measured.comparison
     return block | {
         "outputs": list(compared["outputs"]),
+        **compared["agreement"],
         "images": compared["images"],
         "images_source": request.images.source,
     }
@@ -165,7 +176,7 @@ def checks(outcome: Outcome) -> list[Check]:
         Check(f"{name} read-back", "passed", "shape, mean, std, channel order, target, toolkit and contract"),
         Check(f"{name} operators", "passed", f"on the CPU: {', '.join(on_cpu)}" if on_cpu else "all on the NPU"),
         _finite(name, measured.not_finite),
-        _alive(name, measured.comparison["reference"], measured.comparison["build"]),
+        _alive(outcome),
     ]
 
 
@@ -177,10 +188,13 @@ def _finite(variant: Variant, images: list[str]) -> Check:
     return Check(f"{variant} finite", "failed", detail)
 
 
-def _alive(variant: Variant, reference: int, build: int) -> Check:
-    if not reference:
-        return Check(f"{variant} scores", "unmeasured", "ONNX Runtime found nothing in these images either")
-    if build:
-        return Check(f"{variant} scores", "passed", f"{reference} candidates of ONNX Runtime, {build} of the build")
-    detail = f"The {variant} scores are all zero where ONNX Runtime finds {reference} candidates."
-    return Check(f"{variant} scores", "failed", detail)
+def _alive(outcome: Outcome) -> Check:
+    name, compared = f"{outcome.variant} scores", outcome.built.measured.comparison
+    dead = next((one for one in outcome.findings if one.name == "dead-scores"), None)
+    if dead is not None:
+        return Check(name, "failed", dead.what)
+    if not compared["reference"]:
+        return Check(name, "unmeasured", "ONNX Runtime found nothing in these images either")
+    return Check(
+        name, "passed", f"{compared['reference']} candidates of ONNX Runtime, {compared['build']} of the build"
+    )

@@ -11,8 +11,10 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.contract.stage import Stage
+from stages.common.findings import tell
 from stages.rknn import build, calibrate, record, request, script, side_by_side
 from stages.rknn.calibration import Calibration
+from stages.rknn.examination import examine
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
 from stages.rknn.targets import Variant
@@ -33,6 +35,7 @@ def work(asked: Request, bench: Bench) -> None:
     ahead = asked.variants if asked.threads > 1 else asked.variants[:1]
     with build.Children(bench.scratch, share.threads, ahead) as children:
         calibrated = _calibrate(asked, bench, share.threads)
+        found = examine(asked, calibrated, bench)
         workshop = Workshop(asked, calibrated, children, share.threads, bench.scratch)
 
         def maker(variant: Variant) -> Callable[[Emit], Found]:
@@ -47,7 +50,8 @@ def work(asked: Request, bench: Bench) -> None:
     written = {"file": SCRIPT, "sha256": disk.sha256_of(program)}
     documents.write_yaml(source, record.source_document(tuned, asked, calibrated, created, written))
     described = {"file": source.name, "sha256": disk.sha256_of(source)}
-    documents.write_json(performance, record.performance_record(tuned, asked, calibrated, created, described))
+    document = record.performance_record(tuned, asked, created, described, found)
+    documents.write_json(performance, document)
 
 
 def _calibrate(asked: Request, bench: Bench, threads: int) -> Calibration | None:
@@ -74,6 +78,7 @@ def _make(variant: Variant, workshop: Workshop, bench: Bench) -> Found:
     if on_cpu:
         kinds = ", ".join(sorted({layer.op for layer in on_cpu}))
         bench.note(f"{len(on_cpu)} layers of {outcome.artefact.path.name} run on the CPU: {kinds}", "warning")
+    tell(outcome.findings, bench)
     return replace(found, outcome=outcome)
 
 

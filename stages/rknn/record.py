@@ -8,7 +8,9 @@ from typing import Any
 from mcwbuild import __version__
 from mcwbuild.contract import inherit, performance
 from mcwbuild.contract.performance import Check, Gate
+from mcwbuild.contract.phases import RKNN
 from stages.common.evaluate import Settings, test_configuration
+from stages.common.findings import Finding
 from stages.rknn import failures, tuning_record
 from stages.rknn import outcome as outcomes
 from stages.rknn.calibration import Calibration
@@ -43,9 +45,13 @@ def checks(made: Made, request: Request) -> list[Check]:
 
 
 def performance_record(
-    tuned: Tuned, request: Request, calibration: Calibration | None, created: str, source: Mapping[str, Any]
+    tuned: Tuned,
+    request: Request,
+    created: str,
+    source: Mapping[str, Any],
+    found: Sequence[Finding] = (),
 ) -> dict[str, Any]:
-    """`performance_rknn.json`; `source` is {file, sha256} of the source document."""
+    """`performance_rknn.json`; `source` is {file, sha256} of the source document, `found` what was found before."""
     made = outcomes_of(tuned)
 
     def each(block: Callable[[Outcome], Mapping[str, Any]]) -> dict[str, Any]:
@@ -67,11 +73,7 @@ def performance_record(
         comparison=each(lambda outcome: outcomes.comparison(outcome, request)),
         tuning_history=tuning_record.history(tuned, request),
         tuned={"pareto": tuning_record.pareto(tuned), "layers": tuning_record.layers(tuned)},
-        issues=[
-            *_issues(made, all_gates, all_checks, calibration),
-            *(_issue(*told) for told in tuning_record.issues(tuned)),
-            *_overlap(calibration),
-        ],
+        issues=[*_issues(made, all_gates, found), *(_issue(*told) for told in tuning_record.issues(tuned))],
         validation=performance.validation(all_gates, all_checks),
     )
 
@@ -81,13 +83,12 @@ def _configuration(request: Request) -> dict[str, Any]:
     return {**request.images.configuration, **test_configuration(request.model.contract, settings)}
 
 
-def _issues(
-    made: Made, all_gates: Sequence[Gate], all_checks: Sequence[Check], calibration: Calibration | None
-) -> list[dict[str, Any]]:
-    """What went wrong or is worth knowing, in words."""
+def _issues(made: Made, all_gates: Sequence[Gate], found: Sequence[Finding]) -> list[dict[str, Any]]:
+    """What went wrong or is worth knowing, in words; a failed check is told by its finding."""
     issues = [_issue(gate.reason, "", "") for gate in all_gates if gate.status == "failed"]
-    issues += [_issue(check.detail, check.name, "") for check in all_checks if check.status == "failed"]
+    issues += [finding.issue(RKNN.name) for finding in found]
     for outcome in made.values():
+        issues += [finding.issue(RKNN.name) for finding in outcome.findings]
         on_cpu = outcome.built.log.on("CPU")
         if on_cpu:
             what = f"{len(on_cpu)} layers of the {outcome.variant} model run on the CPU"
@@ -97,24 +98,12 @@ def _issues(
             _issue(*words)
             for words in failures.doubts(outcome.variant, outcome.built.log, outcome.built.disabled_rules)
         ]
-    if calibration is not None and calibration.extremes:
-        values = " and ".join(str(value) for value in calibration.extremes)
-        cause = "The range of the calibration set would be the input's, and brighter or darker pixels be clipped"
-        remedy = "The first image was given one black and one white pixel"
-        issues.append(_issue(f"No calibration image reaches {values} in every channel", cause, remedy))
     return issues
-
-
-def _overlap(calibration: Calibration | None) -> list[dict[str, Any]]:
-    if calibration is None or not calibration.leaked:
-        return []
-    what = f"{len(calibration.leaked)} calibration images are measured on too"
-    return [_issue(what, "--dataset lists images of the val or test split", "List images of the training split")]
 
 
 def _issue(what: str, cause: str, remedy: str) -> dict[str, Any]:
     filled = {"cause": cause, "remedy": remedy}
-    return {"phase": "rknn", "what": what, **{key: text for key, text in filled.items() if text}}
+    return {"phase": RKNN.name, "what": what, **{key: text for key, text in filled.items() if text}}
 
 
 def source_document(

@@ -25,6 +25,7 @@ from stages.families.opened import Wanted, of_checkpoint, read_inertly
 from stages.families.source import generate
 from stages.pt.torch_runner import TorchRunner
 
+SOURCE = "training_source.yaml"
 EXAMPLE = Path(__file__).parents[2] / "examples" / "shapes"
 SETTINGS = Settings(confidence=0.25, iou=0.7, max_detections=300, threads=1, warmup=0)
 _NORMAL = "preprocessing.normalize"
@@ -108,7 +109,7 @@ class Network:
         runner = Remembering(self, contract)
         found = evaluate(runner, self.decode, chosen.images, chosen.labels, contract, SETTINGS)
         patient = Patient(
-            lambda other: Remembering(self, other), self.decode, SETTINGS, found, max(self.head["strides"])
+            lambda other: Remembering(self, other), self.decode, SETTINGS, found, SOURCE, max(self.head["strides"])
         )
         return examine(patient, chosen, contract, bench)
 

@@ -1,8 +1,9 @@
 """Train the small checkpoints below tests/models, one for each task, on drawn images; runs in the pt environment.
 
-    PYTHONPATH=. python tests/support/train_models.py [TASK ...]
+    PYTHONPATH=. python tests/support/train_models.py [NAME ...]
 
-Each is a YAML of its own, made of the library's modules, with two scales and 0.2 to 0.4 million weights.
+Each is a YAML of its own, made of the library's modules, with two scales and 0.2 to 0.4 million weights. `shapes` is a
+second detector, of the example's images: they are not square, and padding of the wrong colour looks like its objects.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 from benchmarks.draw_tasks import write
+from examples.shapes.draw import write_data_yaml, write_split
 
 MODELS = Path(__file__).parents[1] / "models"
 IMAGES = 300  # to learn from; a classifier, which sees one object in each, learns from twice as many
@@ -37,19 +39,35 @@ _NECK: list[list[Any]] = [
     [-1, 1, "C2f", [64]],
 ]
 _SCALES = [10, 7]  # layers: 8 and 16 pixels to a cell
-# Task: the head, epochs, and what the drawing calls it (outlines are boxes too).
+# Name: the head, epochs, and what the drawing calls it (outlines are boxes too).
 NETWORKS: dict[str, tuple[list[Any], int, str]] = {
     "classify": ([-1, 1, "Classify", ["nc"]], 24, "classify"),
     "detect": ([_SCALES, 1, "Detect", ["nc"]], 20, "segment"),
     "segment": ([_SCALES, 1, "Segment", ["nc", 16, 32]], 16, "segment"),
     "pose": ([_SCALES, 1, "Pose", ["nc", "kpt_shape"]], 20, "pose"),
     "obb": ([_SCALES, 1, "OBB", ["nc", 1]], 18, "obb"),
+    "shapes": ([_SCALES, 1, "Detect", ["nc"]], 24, "shapes"),
 }
 SETTINGS: dict[str, Any] = {
     **{"imgsz": 64, "batch": 10, "nbs": 10, "optimizer": "AdamW", "lr0": 0.003, "lrf": 0.02, "cos_lr": True},
     **{"warmup_epochs": 0.5, "hsv_h": 0.0, "hsv_s": 0.0, "hsv_v": 0.0, "mosaic": 0.0, "scale": 0.0, "translate": 0.0},
     **{"flipud": 0.5, "cache": "ram", "val": False, "auto_augment": False, "erasing": 0.0},
 }
+
+
+SIZES = {"classify": 96, "shapes": 160}  # pixels of the input; every other one has 64
+_SHAPES_IMAGES = 600
+_DRAWN_SIZES = [(320, 240), (320, 160), (240, 320), (240, 240)]  # the example's own training had square ones too
+
+
+def drawn_set(folder: Path, task: str, drawn: str) -> Path:
+    """Draw what a network learns from; what its training is given."""
+    if drawn == "shapes":
+        for split, count in (("train", _SHAPES_IMAGES), ("val", 64)):
+            write_split(folder, split, count, 2, _DRAWN_SIZES)
+        write_data_yaml(folder)
+        return folder / "data.yaml"
+    return write(folder, drawn, IMAGES * (1 + (task == "classify")), 64, large=True)  # type: ignore[arg-type]
 
 
 def train(task: str, threads: int) -> None:
@@ -61,9 +79,9 @@ def train(task: str, threads: int) -> None:
         network = {"nc": 80, "depth_multiple": 1.0, "width_multiple": 1.0, "backbone": _TRUNK, "head": [*neck, head]}
         (folder / f"small-{task}.yaml").write_text(yaml.safe_dump(network))
         config = {"model": f"small-{task}.yaml", "epochs": epochs, **SETTINGS}
-        config |= {"imgsz": 96} if task == "classify" else {}
+        config["imgsz"] = SIZES.get(task, config["imgsz"])
         (folder / "train.yaml").write_text(yaml.safe_dump(config))
-        data = write(folder / "drawn", drawn, IMAGES * (1 + (task == "classify")), 64, large=True)  # type: ignore[arg-type]
+        data = drawn_set(folder / "drawn", task, drawn)
         out = folder / "package"
         words = ["--train", folder / "train.yaml", "--data", data, "--out", out, "--threads", threads, "--name", task]
         command = [sys.executable, "-m", "stages.pt", *map(str, words), "--progress", "plain"]

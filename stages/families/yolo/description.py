@@ -18,7 +18,7 @@ MAX_KEYPOINTS = 1000  # as the schema says
 MAX_NAME = 200  # characters, as the schema says
 _NAMES_THAT_SAY_NOTHING = {"best", "last", "weights", "model", ""}
 _TRAINING = (
-    *("epochs", "batch", "optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "cos_lr"),
+    *("imgsz", "epochs", "batch", "optimizer", "lr0", "lrf", "momentum", "weight_decay", "warmup_epochs", "cos_lr"),
     *("seed", "deterministic", "single_cls", "rect", "multi_scale", "close_mosaic", "amp", "fraction", "freeze"),
     *("dropout", "pretrained", "patience", "hsv_h", "hsv_s", "hsv_v", "degrees", "translate", "scale", "shear"),
     *("perspective", "flipud", "fliplr", "bgr", "mosaic", "mixup", "cutmix", "copy_paste", "copy_paste_mode"),

@@ -83,7 +83,8 @@ def test_masks_are_judged_by_their_pixels_and_not_by_their_boxes() -> None:
     broken = Segments(box * np.nan, np.ones(1, np.float32), np.array([1]), ((half, 10, 10),), SHAPE)
     assert encoded(broken).masks == ()
     assert (
-        judge_masks([Encoded(box[:0], box[:0, 0], np.zeros(0, int), ())], [truth], NAMES, 0.25).metrics["map50"] == 0.0
+        judge_masks([Encoded(box[:0], box[:0, 0], np.zeros(0, int), (), SHAPE)], [truth], NAMES, 0.25).metrics["map50"]
+        == 0.0
     )
     assert judge_masks([found], [outlines(Labels(np.zeros((0, 4)), np.zeros(0, int)), SHAPE)], NAMES, 0.25).metrics == (
         metrics.NO_OBJECTS.metrics

@@ -9,10 +9,11 @@ import pytest
 
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.events import Event, Noted
-from stages.common.contract_doctor import check, history, issues
-from tests.support.doctored import PLANTED, Network, expected
+from stages.common.contract_doctor import check, findings, history
+from tests.support.doctored import PLANTED, SOURCE, Network, expected
 
 IMAGES = range(0, 100, 5)  # twenty of them
+NAMED = {"colours": "channel-order", "method": "resize-method", "too small": "input-size"}
 
 
 @cache
@@ -30,9 +31,12 @@ def test_a_wrong_value_is_called_by_its_name(kind: str) -> None:
     found = network().diagnose(kind, IMAGES, bench(told))
     assert found.doubt is not None
     assert found.doubt.what.name == expected(kind)
-    (issue,) = issues(found, "pt", "training_source.yaml")
-    assert f"{expected(kind)} in training_source.yaml is probably wrong." in issue["what"]
-    assert issue["what"].startswith("Accuracy (map50_95) rises from 0.")
+    (finding,) = findings(found, SOURCE)
+    assert finding.name == NAMED[kind]
+    assert f"{expected(kind)} in {SOURCE} is probably wrong." in finding.what
+    assert finding.what.startswith("Accuracy (map50_95) rises from 0.")
+    assert finding.evidence["field"] == expected(kind)
+    assert finding.evidence["gain_interval"][0] > 0
     assert [event.level for event in told if isinstance(event, Noted)] == ["warning"]
     assert check(found).status == "undecided"
     (row,) = [row for row in history(found) if row["contract"] == {found.doubt.what.name: found.doubt.what.value}]
@@ -51,7 +55,7 @@ def test_of_a_sound_contract_nothing_is_said() -> None:
     told: list[Event] = []
     found = network().diagnose("sound", IMAGES, bench(told))
     assert found.doubt is None
-    assert issues(found, "pt", "training_source.yaml") == []
+    assert findings(found, SOURCE) == []
     assert check(found).status == "passed"
     assert len(found.tried) >= 12
     assert not [event for event in told if isinstance(event, Noted)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ from mcwbuild.contract import inherit
 from mcwbuild.contract.artefacts import RknnFacts, Tensor
 from mcwbuild.contract.documents import Document
 from mcwbuild.contract.errors import ContractBroken
+from stages.common.calibration_findings import judge
+from stages.common.findings import Finding
 from stages.common.ground_truth import Labels
 from stages.common.image_set import ImageSet
 from stages.families import FAMILIES
 from stages.rknn import compiler_log, outcome, readback, record, targets
 from stages.rknn.build import Built
-from stages.rknn.calibration import Calibration
 from stages.rknn.job import Measured, Quantization
 from stages.rknn.model import Model
 from stages.rknn.outcome import Outcome
@@ -72,12 +74,19 @@ def request(before: dict[str, Any] | None, **changes: Any) -> Request:
     return replace(whole, **changes)
 
 
+def compared(reference: int, build: int, findings: Sequence[Finding] = ()) -> dict[str, Any]:
+    agreement = {"agreement": None, "agreement_reason": "made up"}
+    told = [finding.as_dict() for finding in findings]
+    counted = {"images": 1, "reference": reference, "build": build}
+    return {"outputs": [], **counted, "agreement": agreement, "findings": told}
+
+
 def made(score: float = 0.5, **changes: Any) -> Outcome:
     measured = Measured(
         device={"versions": {"rknn-toolkit2": "2.3.2"}},
         metrics={"map50_95": score, "map50": 0.8, "precision": 0.7, "recall": 0.1, "f1": 0.2},
         inference={"fps": None, "fps_reason": "simulator"},
-        comparison={"outputs": [], "images": 1, "reference": 10, "build": 20},
+        comparison=compared(10, 20),
         not_finite=[],
         seconds={"build": 1.0},
         peak_kb=1,
@@ -140,27 +149,44 @@ def test_metrics_stand_beside_the_previous_ones() -> None:
     assert metrics["f1"]["previous"] is None
 
 
+DEAD = Finding("dead-scores", "All zero.", "One tensor.", "Cut it.", {"reference_candidates": 10})
+
+
 @pytest.mark.parametrize(
-    ("reference", "build", "status"), [(10, 20, "passed"), (10, 0, "failed"), (0, 0, "unmeasured")]
+    ("reference", "build", "findings", "status"),
+    [(10, 20, [], "passed"), (10, 0, [DEAD], "failed"), (0, 0, [], "unmeasured")],
 )
-def test_scores_that_are_all_zero_fail(reference: int, build: int, status: str) -> None:
-    compared = {"outputs": [], "images": 1, "reference": reference, "build": build}
-    checks = {check.name: check.status for check in outcome.checks(made(comparison=compared))}
+def test_scores_that_are_all_zero_fail(reference: int, build: int, findings: list[Finding], status: str) -> None:
+    judged = made(comparison=compared(reference, build, findings))
+    checks = {check.name: check.status for check in outcome.checks(judged)}
     assert checks["int8 scores"] == status
+    record_of = record.performance_record(
+        {"int8": Found(judged)}, request(previous(), absent={"fp16": "no"}), "now", {}
+    )
+    assert [issue.get("name") for issue in record_of["issues"]] == [finding.name for finding in findings]
 
 
 def test_values_that_are_not_finite_fail() -> None:
     checks = {check.name: check for check in outcome.checks(made(not_finite=["a.png", "b.png"]))}
     assert checks["int8 finite"].status == "failed"
     assert "a.png and 1 more" in checks["int8 finite"].detail
+    (finding,) = made(not_finite=["a.png", "b.png"]).findings
+    assert (finding.name, finding.evidence) == (
+        "not-finite",
+        {"variant": "int8", "images": 2, "first": "a.png"},
+    )
 
 
-def test_calibration_images_that_are_measured_on_are_written_down() -> None:
-    chosen = {"by": "list"}
-    calibration = Calibration(Path("dataset.txt"), ("a.png", "b.png"), SHA, (), chosen, ("a.png",))
+def test_findings_of_before_the_build_are_issues_with_their_names(tmp_path: Path) -> None:
+    few = judge([], [], ["a.png"])
     asked = request(previous(), absent={"fp16": "no"})
-    written = record.performance_record({"int8": Found(made())}, asked, calibration, "now", {})
-    assert [issue["what"] for issue in written["issues"]] == ["1 calibration images are measured on too"]
+    written = record.performance_record({"int8": Found(made())}, asked, "now", {}, few)
+    assert [issue["name"] for issue in written["issues"]] == [
+        "calibration-leak",
+        "calibration-few",
+        "calibration-range",
+    ]
+    assert written["issues"][1]["evidence"] == {"images": 0, "least": 20}
 
 
 @pytest.mark.parametrize(
