@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,8 @@ from stages.common import contract_doctor
 from stages.common.contract_doctor import Patient
 from stages.common.evaluate import Settings, evaluate
 from stages.families import family_of
-from stages.rknn import calibration, phase, request, scan
+from stages.rknn import phase, request, scan
+from stages.rknn.calibrate import calibrate
 from stages.rknn.examination import examine
 from stages.rknn.outcome import Outcome
 from stages.rknn.reference import OnnxRunner
@@ -90,18 +91,17 @@ class Trial:
         draw.write_data_yaml(self.folder / "data")
         return self.folder / "data" / "data.yaml"
 
-    def asked(self, data: Path, *more: str | Path, model: Path | None = None) -> request.Request:
+    def asked(self, data: Path | None, *more: str | Path, model: Path | None = None) -> request.Request:
         """The phase's checked request."""
         words = ["--onnx", model or self.package / "best.onnx", "--source", self.package / "onnx_source.yaml"]
         words += ["--target", "rk3588", "--out", self.folder / "out", "--threads", "1", *more]
-        words += ["--data", data] if "--dataset" not in more else []
+        words += ["--data", data] if data is not None else []
         return request.require(parser(phase.STAGE).parse_args([str(word) for word in words]))
 
     def examined(self, asked: request.Request) -> tuple[list[str], Any]:
         """The names of what is found before the build, and the calibration."""
         assert asked.calibration is not None
-        folder = self.folder / "calibration"
-        made = calibration.write(asked.calibration.images, asked.model.contract, folder, lambda *_: None)
+        made = calibrate(asked.calibration, asked.model, self.folder / "calibration", 1, lambda *_: None)
         return [one.name for one in examine(asked, made, self.bench) if one.level == "warning"], made
 
     def built(self, asked: request.Request, variant: Any, made: Any) -> Outcome:
@@ -177,7 +177,7 @@ def stock_head(trial: Trial) -> Planted:
     images = trial.folder / "images.txt"
     chosen = sorted(path for path in data.parent.rglob("*.jpg") if "train" in path.name)
     images.write_text("".join(f"{path}\n" for path in chosen))
-    asked = trial.asked(data, "--dataset", images, "--dtype", "int8")
+    asked = trial.asked(None, "--dataset", images, "--dtype", "int8")
     names, made = trial.examined(asked)
     outcome = trial.built(asked, "int8", made)
     names += [one.name for one in outcome.findings]
@@ -223,15 +223,12 @@ def noise(random: np.random.Generator, kind: str, size: tuple[int, int]) -> np.n
 def calibrated_on_noise(trial: Trial) -> Planted:
     kind, count = str(trial.random.choice(["uniform", "normal", "grey", "blocks"])), int(trial.random.integers(20, 61))
     data = trial.drawn(1, int(trial.random.integers(24, 65)))
-    asked = trial.asked(data, "--dtype", "fp16")
     folder = trial.folder / "noise"
     folder.mkdir()
     for number in range(count):
         size = SIZES[int(trial.random.integers(len(SIZES)))]
         cv2.imwrite(str(folder / f"{number:03d}.png"), noise(trial.random, kind, size))
-    listed = tuple(sorted(folder.iterdir()))
-    chosen = request.CalibrationSet(listed, "noise.txt", "list")
-    names, _ = trial.examined(replace(asked, calibration=chosen, absent={"fp16": "not asked for"}))
+    names, _ = trial.examined(trial.asked(data, "--dataset", folder, "--dtype", "int8"))
     return names, {"noise": kind, "images": count}
 
 
@@ -253,7 +250,8 @@ def other_names(trial: Trial) -> Planted:
         names = [str(number) for number in range(len(names))]
     told: dict[str, Any] = {"how": kind, "names": names}
     if data.is_dir():  # of a classification the folders are the names
-        renamed = sorted(path.name for path in (data / "val").iterdir())[0]
+        folders = sorted(path.name for path in (data / "val").iterdir())
+        renamed = folders[at % len(folders)]
         told = {"how": "one folder renamed", "names": [renamed]}
         for split in ("train", "val"):
             (data / split / renamed).rename(data / split / f"{renamed}_2")
