@@ -11,9 +11,11 @@ from typing import Any
 from mcwbuild import inspection
 from mcwbuild.contract import documents, look
 from mcwbuild.contract.errors import InputError, McwbuildError
+from mcwbuild.contract.performance import COMPARED, main_metric_of
 from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, PT, RKNN, Phase
 
 DEPTH, FOLDERS = 6, 100_000  # how far below a folder packages are looked for, and among how many folders
+VARIANTS = ("fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,62 @@ class Published:
             any(look.is_folder(place / phase.package) for phase in (PT, ONNX)) for place in (parent, parent.parent)
         )
         return parent.parent if above and not beside and self.folder.name == RKNN.package else parent
+
+
+@dataclass(frozen=True)
+class Model:
+    """One model of a package: `part` is what the record says of it, each block under its own name."""
+
+    package: Published
+    variant: str | None
+    part: Mapping[str, Any]
+
+    @property
+    def label(self) -> str:
+        """What people call it: `ONNX`, `rk3588 INT8`."""
+        name = self.package.phase.name.upper()
+        return name if self.variant is None else f"{self.package.target} {self.variant.upper()}"
+
+    @property
+    def metrics(self) -> dict[str, float | None]:
+        """Its metrics by their names."""
+        return metrics_of(self.part.get("accuracy_metrics", {}))
+
+    @property
+    def main(self) -> str:
+        """The name of its main metric."""
+        return main_metric_of(self.part.get("accuracy_metrics", {}))
+
+    @property
+    def evaluation(self) -> Path | None:
+        """The file that holds its evaluation image by image, where there is one."""
+        phase = self.package.phase
+        path = self.package.folder / (phase.evaluation or f"expected_{self.variant}.npz")
+        return path if look.is_file(path) else None
+
+
+def models(package: Published) -> tuple[Model, ...]:
+    """The models of a package that were made."""
+    made = (
+        Model(package, variant, part_of(package.performance, variant))
+        for variant in (VARIANTS if package.phase is RKNN else (None,))
+    )
+    return tuple(model for model in made if "sha256" in model.part.get("model_info", {}))
+
+
+def part_of(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
+    """What a record says of one variant: the blocks that have its name as a key, by their own names."""
+    if variant is None:
+        return record
+    blocks = {name: value for name, value in record.items() if isinstance(value, Mapping)}
+    return {name: block[variant] for name, block in blocks.items() if isinstance(block.get(variant), Mapping)}
+
+
+def metrics_of(accuracy: Mapping[str, Any]) -> dict[str, float | None]:
+    """Every metric of an `accuracy_metrics` block, those of boxes beside masks as `boxes.map50`."""
+    found = {name: accuracy[name] for name in COMPARED if name in accuracy}
+    boxes = accuracy.get("boxes", {})
+    return found | {f"boxes.{name}": boxes[name] for name in COMPARED if name in boxes}
 
 
 def find(folder: Path) -> tuple[Path, ...]:

@@ -22,6 +22,7 @@ VERBS: dict[str, str] = {
     "init": "Write training_source.yaml from a checkpoint.",
     "ledger": "What each phase measured, in one table: accuracy, drop, latency, size.",
     "board": "Measure a package on a board: pack, run, merge.",
+    "compare": "What changed between two packages or runs, and whether it is more than noise.",
     "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
     "images": "The stages' Docker images: build, list, prune, wheelhouse.",
     "doctor": "Tell what is ready on this machine and what is not.",

@@ -129,6 +129,7 @@ _OTHERS = {
     "mcwbuild.yaml": "mcwbuild",
     "train.yaml": "train",
     "result.json": "result",
+    "the pairing program's answer": "intervals",
 }
 _HEAD = """\
 # Fields of the documents

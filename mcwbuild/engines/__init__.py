@@ -30,6 +30,7 @@ class StageCall:
     log: Path  # gets what libraries print; bounded, written anew
     nonce: str
     timeout: float | None = None  # seconds; None: as long as it takes
+    program: str = ""  # another module below `stages` than the phase's own, to run in the phase's environment
 
 
 class Engine(Protocol):

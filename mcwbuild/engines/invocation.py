@@ -15,7 +15,7 @@ def words(call: StageCall, place: Callable[[str, Path], str], staging: str) -> l
     inputs = [word for flag, path in call.inputs for word in (flag, place(flag, path))]
     outputs = ["--out", f"{staging}/out", "--result", f"{staging}/result.json"]
     return [
-        *("-s", "-P", "-m", f"stages.{call.phase.name}", *inputs, *call.options, *outputs),
+        *("-s", "-P", "-m", f"stages.{call.program or call.phase.name}", *inputs, *call.options, *outputs),
         *("--nonce", call.nonce, "--progress", "json"),
     ]
 

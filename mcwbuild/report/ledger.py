@@ -228,20 +228,20 @@ def _kilobytes(row: Row, *names: str) -> str | None:
 
 def notes(all_rows: Sequence[Row]) -> Iterator[str]:
     """Below the table: the devices, what was not measured and why, what is estimated, and what was found."""
-    yield from _together(("device", _device(row), row.model) for row in all_rows)
-    yield from _together(
+    yield from together(("device", _device(row), row.model) for row in all_rows)
+    yield from together(
         (f"no {', '.join(names)}", reason, row.model)
         for row in all_rows
         for reason, names in _by_reason(row.unmeasured).items()
     )
-    yield from _together(
+    yield from together(
         ("estimated", str(row.estimated["note"]), row.model)
         for row in all_rows
         if row.estimated is not None and "note" in row.estimated
     )
-    yield from _together(("gate", row.remark, row.model) for row in all_rows if row.gate not in ("passed", "-"))
-    yield from _together(("failed", check, row.model) for row in all_rows for check in row.failed_checks)
-    yield from _together(("found", issue, row.model) for row in all_rows for issue in row.issues)
+    yield from together(("gate", row.remark, row.model) for row in all_rows if row.gate not in ("passed", "-"))
+    yield from together(("failed", check, row.model) for row in all_rows for check in row.failed_checks)
+    yield from together(("found", issue, row.model) for row in all_rows for issue in row.issues)
 
 
 def _device(row: Row) -> str:
@@ -256,7 +256,7 @@ def _by_reason(unmeasured: Mapping[str, str]) -> dict[str, list[str]]:
     return found
 
 
-def _together(said: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+def together(said: Iterable[tuple[str, str, str]]) -> Iterator[str]:
     """`what (models): text`, once for all models of which it is true."""
     gathered: dict[tuple[str, str], list[str]] = {}
     for what, text, model in said:

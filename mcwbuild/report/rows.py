@@ -7,14 +7,13 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mcwbuild.contract.limits import COSINE
-from mcwbuild.contract.performance import COMPARED, GRAVITY, main_metric_of
+from mcwbuild.contract.performance import GRAVITY, main_metric_of
 from mcwbuild.contract.phases import RKNN, Phase
+from mcwbuild.published import VARIANTS, metrics_of, part_of
 from mcwbuild.report.text import size_text
 
 HEADER = ("model", "accuracy", "prec.", "recall", "drop %", "gate", "latency", "size")  # 80 columns at most
 RIGHT = (1, 2, 3, 4, 6, 7)  # columns of figures
-VARIANTS = ("fp16", "int8")
-_BOXES = ("map50_95", "map50")  # of masks and poses, beside their own
 NEGLIGIBLE_ERROR = 1e-5  # of an output: its direction then means nothing
 _COMPARISONS = ("comparison_with_pt", "comparison_with_onnx", "comparison_with_simulator")
 
@@ -100,14 +99,6 @@ def board_rows(record: Mapping[str, Any], target: str | None) -> Iterator[Row]:
             yield replace(row, remark=f"{told}{row.remark}".strip())
 
 
-def part_of(record: Mapping[str, Any], variant: str | None) -> Mapping[str, Any]:
-    """What a record says of one variant: the blocks that have its name as a key, by their own names."""
-    if variant is None:
-        return record
-    blocks = {name: value for name, value in record.items() if isinstance(value, Mapping)}
-    return {name: block[variant] for name, block in blocks.items() if isinstance(block.get(variant), Mapping)}
-
-
 def _row(
     model: str,
     part: Mapping[str, Any],
@@ -183,13 +174,6 @@ def _worst(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """The output that agrees least, as stages/common/agreement.py has it."""
     differing = [one for one in outputs if one.get("max_error") is None or one["max_error"] > NEGLIGIBLE_ERROR]
     return min(differing, key=lambda one: -1.0 if one.get("cosine") is None else one["cosine"], default=None)
-
-
-def metrics_of(accuracy: Mapping[str, Any]) -> dict[str, float | None]:
-    """Every metric of an `accuracy_metrics` block, those of boxes beside masks as `boxes.map50`."""
-    found = {name: accuracy[name] for name in COMPARED if name in accuracy}
-    boxes = accuracy.get("boxes", {})
-    return found | {f"boxes.{name}": boxes[name] for name in _BOXES if name in boxes}
 
 
 def _told(gates: list[Mapping[str, Any]]) -> str:

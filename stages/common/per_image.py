@@ -156,6 +156,20 @@ def _interpolated(caught: NDArray[Any], given: NDArray[Any], objects: NDArray[An
     return average
 
 
+def only_class(kept: Matches, label: int) -> Matches:
+    """What was kept of one class."""
+    ends, last = int(kept.results[: label + 1].sum()), int(kept.instances[: label + 1].sum())
+    found = slice(ends - int(kept.results[label]), ends)
+    return Matches(
+        kept.count,
+        kept.images[found],
+        kept.hits[found],
+        kept.results[label : label + 1],
+        kept.objects[last - int(kept.instances[label]) : last],
+        kept.instances[label : label + 1],
+    )
+
+
 def only(kept: PerImage, places: Sequence[int]) -> PerImage:
     """What was kept of the images at `places`, in their order. Raises TypeError for a kind that is not known."""
     chosen = np.asarray(places)
