@@ -240,6 +240,7 @@ def notes(all_rows: Sequence[Row]) -> Iterator[str]:
         if row.estimated is not None and "note" in row.estimated
     )
     yield from together(("gate", row.remark, row.model) for row in all_rows if row.gate not in ("passed", "-"))
+    yield from together(("not the chip", row.remark, row.model) for row in all_rows if row.device == "stand-in")
     yield from together(("failed", check, row.model) for row in all_rows for check in row.failed_checks)
     yield from together(("found", issue, row.model) for row in all_rows for issue in row.issues)
 

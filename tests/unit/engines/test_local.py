@@ -15,7 +15,7 @@ import pytest
 from mcwbuild.contract import assets
 from mcwbuild.contract.events import Event, Noted
 from mcwbuild.contract.phases import ONNX
-from mcwbuild.engines import StageCall, code, stage_log
+from mcwbuild.engines import StageCall, code, invocation, stage_log
 from mcwbuild.engines.local import LocalEngine
 from tests.support.engines import alive, gone_soon, toy_code, toy_environment
 
@@ -79,6 +79,12 @@ def test_the_stage_gets_the_words_that_it_gets_in_a_container(engine: LocalEngin
         *("--nonce", "n1", "--progress", "json"),
     ]
     assert outcome["cwd"] == str(call.staging / "work")
+
+
+def test_another_program_of_the_stages_runs_in_a_phases_environment(call: StageCall) -> None:
+    words = invocation.words(replace(call, program="common.paired"), lambda _flag, path: str(path), "/out")
+    assert words[:4] == ["-s", "-P", "-m", "stages.common.paired"]
+    assert words[4:] == invocation.words(call, lambda _flag, path: str(path), "/out")[4:]
 
 
 def test_a_stage_ended_by_a_signal_gives_128_and_its_number(engine: LocalEngine, call: StageCall) -> None:
