@@ -48,6 +48,15 @@ def test_several_targets_have_a_folder_each_and_share_the_onnx() -> None:
     assert steps[2].inputs == steps[3].inputs
 
 
+def test_a_limit_goes_to_the_phase_whose_gate_it_is() -> None:
+    chosen = settings(gates="int8.map50_95=3%,onnx.map50=0.01,fp16.f1=1%")
+    given = {
+        step.name: [after for word, after in zip(step.options, step.options[1:], strict=False) if word == "--gate"]
+        for step in plan.run_steps(Path("best.pt"), "m", chosen, None, OUT)
+    }
+    assert given == {"pt": [], "onnx": ["onnx.map50=0.01"], "rknn": ["int8.map50_95=3%", "fp16.f1=1%"]}
+
+
 def test_every_phase_is_measured_on_the_same_images_and_calibration_is_never_among_them() -> None:
     steps = plan.run_steps(Path("best.pt"), "m", settings(), dataset(1000, 7), OUT)
     assert [len(step.images) for step in steps] == [7, 7, 7 + calibration_pool.MOST]
