@@ -17,6 +17,8 @@ import numpy as np
 
 DONE, INPUT, RUNTIME, ENVIRONMENT, REFUSED = 0, 2, 4, 5, 6  # exit codes
 _KEPT_BYTES = 1 << 16  # of what the runtime printed
+_KEPT_LINES = 1000  # that are known again
+_CLOCK = re.compile(rb"\[\d\d:\d\d:\d\d\.\d+\]")
 _MARK = b"\0npu_inference\0"
 _PATIENCE = 2.0  # seconds for the last words of a failing call
 
@@ -82,7 +84,8 @@ class RuntimeLog:
     """Keeps standard output clean: what the runtime prints on either output, below Python, goes to standard error.
 
     Its last words are kept, because nothing but them says why a call failed. From now on the outputs 1 and 2 of this
-    process are a pipe that a thread reads; Python's own streams keep the real ones.
+    process are a pipe that a thread reads; Python's own streams keep the real ones. A line that was passed on once is
+    not again: every context says the same at its start, and some say something with every frame.
     """
 
     def __init__(self) -> None:
@@ -95,7 +98,8 @@ class RuntimeLog:
         os.dup2(target, 1)
         os.dup2(target, 2)
         os.close(target)
-        self._heard = b""
+        self._heard = self._unfinished = b""
+        self._said: set[bytes] = set()
         self._marked = threading.Event()
         self._reader = threading.Thread(target=self._read, args=(source,), daemon=True)
         self._reader.start()
@@ -110,14 +114,24 @@ class RuntimeLog:
             part = os.read(source, 1 << 16)
             if not part:
                 os.close(source)
+                self._pass_on(b"\n" if self._unfinished else b"")
                 return
-            heard = self._heard + part
-            if _MARK in heard:
-                heard, part = heard.replace(_MARK, b""), part.replace(_MARK, b"")
+            asked = _MARK in part  # a write as short as that is never split
+            part = part.replace(_MARK, b"")
+            self._heard = (self._heard + part)[-_KEPT_BYTES:]
+            self._pass_on(part)
+            if asked:
                 self._marked.set()
-            self._heard = heard[-_KEPT_BYTES:]
-            with contextlib.suppress(BrokenPipeError):
-                os.write(self._real[1], part)
+
+    def _pass_on(self, part: bytes) -> None:
+        *lines, self._unfinished = (self._unfinished + part).split(b"\n")
+        for line in lines:
+            words = _CLOCK.sub(b"", line)
+            if words not in self._said:
+                with contextlib.suppress(BrokenPipeError):
+                    os.write(self._real[1], line + b"\n")
+            if len(self._said) < _KEPT_LINES:
+                self._said.add(words)
 
     def text(self) -> str:
         """What was printed up to now."""

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 GREEN = (0, 255, 0)  # blue, green, red
+_PIXELS = 1000  # of an image's longer side for each pixel of a line
 
 
 class View(NamedTuple):
@@ -38,11 +39,17 @@ def printable(text: str) -> str:
     return "".join(part if part.isprintable() else part.encode("unicode_escape").decode("ascii") for part in text)
 
 
+def pen(image: np.ndarray) -> int:
+    """How many pixels wide a thin line has to be, so that it is seen in a large image too."""
+    return max(round(float(max(image.shape[:2])) / _PIXELS), 1)
+
+
 def write_label(image: np.ndarray, entry: Mapping[str, Any], left: float, top: float) -> None:
     """Write an entry's class and score above a point of the image."""
     label = f"{printable(entry['name'])} {entry['score']:.2f}"
-    place = (round(left), max(round(top) - 4, 12))
-    cv2.putText(image, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5, GREEN, 1)
+    size = pen(image)
+    place = (round(left), max(round(top) - 4 * size, 12 * size))
+    cv2.putText(image, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.5 * size, GREEN, size)
 
 
 def entries_of(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -74,5 +81,5 @@ def draw_boxes(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     """Draw boxes, class names and scores into the image."""
     for entry in box_entries(found, names):
         left, top, right, bottom = (round(value) for value in entry["box"])
-        cv2.rectangle(image, (left, top), (right, bottom), GREEN, 2)
+        cv2.rectangle(image, (left, top), (right, bottom), GREEN, 2 * pen(image))
         write_label(image, entry, left, top)

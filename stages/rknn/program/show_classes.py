@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.rknn.program.show import entries_of, write_label
+from stages.rknn.program.show import entries_of, pen, write_label
 
 _LINE = 18  # pixels from one class to the next
 
@@ -21,4 +21,4 @@ def class_text(entry: Mapping[str, Any]) -> str:
 def write_classes(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     """Write the classes and their probabilities into the image's upper left corner."""
     for number, entry in enumerate(entries_of(found, names)):
-        write_label(image, entry, 4, _LINE * (number + 1))
+        write_label(image, entry, 4, _LINE * pen(image) * (number + 1))

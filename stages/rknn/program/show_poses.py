@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from stages.rknn.program.show import GREEN, box_entries, box_rows, draw_boxes
+from stages.rknn.program.show import GREEN, box_entries, box_rows, draw_boxes, pen
 
 _SEEN = 0.5  # visibility from which on a keypoint is drawn, Ultralytics' value
 _RADIUS = 3  # pixels
@@ -27,7 +27,7 @@ def draw_poses(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     draw_boxes(image, found, names)
     for x, y, visible in found.keypoints.reshape(-1, 3).tolist():
         if visible >= _SEEN:
-            cv2.circle(image, (round(x), round(y)), _RADIUS, GREEN, -1)
+            cv2.circle(image, (round(x), round(y)), _RADIUS * pen(image), GREEN, -1)
 
 
 def pose_rows(found: Any) -> list[dict[str, Any]]:

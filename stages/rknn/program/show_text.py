@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stages.rknn.program.show import write_label
+from stages.rknn.program.show import pen, write_label
 
 
 def text_entries(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -27,4 +27,4 @@ def text_text(entry: Mapping[str, Any]) -> str:
 def write_text(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     """Write the text into the image's upper left corner; OpenCV's letters are ASCII."""
     for entry in text_entries(found, names):
-        write_label(image, entry, 4, 18)
+        write_label(image, entry, 4, 18 * pen(image))

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from stages.common.turned import corners_of
-from stages.rknn.program.show import GREEN, entries_of, write_label
+from stages.rknn.program.show import GREEN, entries_of, pen, write_label
 
 
 def turned_entries(found: Any, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -31,7 +31,7 @@ def draw_turned(image: np.ndarray, found: Any, names: Sequence[str]) -> None:
     """Draw turned boxes, class names and scores."""
     for entry in turned_entries(found, names):
         corners = np.round(entry["corners"]).astype(np.int32)
-        cv2.polylines(image, [corners], True, GREEN, 2)
+        cv2.polylines(image, [corners], True, GREEN, 2 * pen(image))
         write_label(image, entry, *corners.min(axis=0).tolist())
 
 
