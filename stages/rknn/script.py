@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -141,7 +142,7 @@ def code(head: str) -> str:
             if name in owners:
                 raise ValueError(f"{path.name} and {owners[name]} both define {name}")
             owners[name] = path.name
-        bodies.append(_body(text, tree, imports))
+        bodies.append(f"{_origin(path, tree)}\n\n{_body(text, tree, imports)}")
     parts = "\n\n\n".join([bodies[0], _INSTEAD, *bodies[1:]])
     return f"{_TITLE}\n{imports.text()}\n\n{parts}\n\n\nVIEW = {PROGRAMS[head].view}\n"
 
@@ -176,6 +177,13 @@ def _defined(tree: ast.Module) -> list[str]:
         elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             found.append(node.target.id)
     return found
+
+
+def _origin(path: Path, tree: ast.Module) -> str:
+    """A comment that says where the text is from and what it is for."""
+    words = (ast.get_docstring(tree) or "").partition("\n")[0]
+    told = f"{path.relative_to(_STAGES.parent)}: {words}"
+    return textwrap.fill(told, 118, initial_indent="# ", subsequent_indent="# ")
 
 
 def _body(text: str, tree: ast.Module, imports: _Imports) -> str:

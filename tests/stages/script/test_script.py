@@ -49,6 +49,23 @@ def test_the_code_hash_is_that_of_the_code() -> None:
     assert script.code_sha256("yolo_dfl") == hashlib.sha256(script.code("yolo_dfl").encode()).hexdigest()
 
 
+@pytest.mark.parametrize("head", script.PROGRAMS)
+def test_every_head_s_code_has_one_hash_whatever_the_names(head: str) -> None:
+    names = ["'''", '"""', "\n\\", "{{x}}", "$(id)", "\u2028", "VIEW = 1", "a" * 3000]
+    for data in ({}, {"contract": {"classes": {"names": names}}}):
+        made = script.script(head, data)
+        constant = made[: made.index("\nDATA = ")]
+        assert hashlib.sha256(constant.encode("ascii")).hexdigest() == script.code_sha256(head)
+        assert made.count("\nDATA = ") == 1
+        assert made.splitlines()[-2:] == ['if __name__ == "__main__":', "    sys.exit(main(json.loads(DATA), VIEW))"]
+
+
+def test_each_part_says_where_it_is_from() -> None:
+    code = script.code("yolo_poses")
+    for path in script.sources("yolo_poses"):
+        assert f"\n# stages/{path.as_posix().rpartition('/stages/')[2]}: " in code
+
+
 def test_values_that_are_no_json_are_refused() -> None:
     with pytest.raises(ValueError, match="JSON"):
         script.script("yolo_dfl", {"iou": float("nan")})
