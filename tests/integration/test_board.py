@@ -131,8 +131,8 @@ def test_a_run_that_is_interrupted_leaves_no_process_and_no_folder(made: Path, b
     assert any("measuring best_fp16" in line for line in process.stderr)
     assert [line for line in processes() if "run_board.py" in line]
     process.send_signal(signal.SIGINT)
-    process.stderr.close()
-    assert process.wait(60) == 130
+    process.communicate(timeout=60)
+    assert process.returncode == 130
     assert not [line for line in processes() if "run_board.py" in line]
     assert not list(Path("/tmp").glob("mcwbuild-*/archive.tar.gz"))
 
