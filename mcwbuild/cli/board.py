@@ -106,6 +106,7 @@ def _merged(chosen: Settings, folder: Path, record: Path) -> Merged:
 
 def _shown(merged: Merged, as_json: bool) -> int:
     """Show the board's rows and what was found; raises the gates that were missed."""
+    from mcwbuild.contract.limits import SPEEDUP
     from mcwbuild.contract.phases import RKNN
     from mcwbuild.report import console
     from mcwbuild.report.rows import board_rows
@@ -118,6 +119,9 @@ def _shown(merged: Merged, as_json: bool) -> int:
         console.show_json({"package": str(merged.package), "models": models, "validation": verdict, "missed": missed})
     else:
         console.show_models(rows)
+        for gate in verdict["gates"]:
+            if gate["metric"] == SPEEDUP and gate["status"] == "passed":
+                console.show_line(gate["reason"])
         for check in verdict["checks"]:
             console.show_line(f"{check['name']}: {check['status']}: {check['detail']}")
         console.show_line(f"board: {merged.package / RKNN.board}")

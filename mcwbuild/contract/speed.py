@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from mcwbuild.contract.limits import SPEEDUP, Override
 from mcwbuild.contract.performance import Gate, Status
 
-__all__ = ["EXPECTED", "SPEEDUP", "speed_gate"]
+__all__ = ["EXPECTED", "SPEEDUP", "factor", "speed_gate"]
 
 # What users are told to expect, times ONNX on the CPU of the machine that built the model.
 EXPECTED: dict[str, tuple[float, float]] = {"fp16": (2.0, 4.0), "int8": (4.0, 8.0)}
@@ -26,15 +27,15 @@ def speed_gate(
     if not reference or not measured:
         lacking = reason or f"{'The NPU' if reference else 'ONNX on the CPU'} was not timed."
         return _gate(variant, "unmeasured", lacking, reference, measured)
-    factor = measured / reference
-    said = f"The {variant} model runs {factor:.2f} times as fast as ONNX on the building machine's CPU"
+    times = measured / reference
+    said = f"The {variant} model runs {times:.2f} times as fast as ONNX on the building machine's CPU"
     said += f" ({measured:.1f} and {reference:.1f} images a second, one at a time)"
     if own:
-        status: Status = "passed" if factor >= least else "failed"
+        status: Status = "passed" if times >= least else "failed"
         return _gate(variant, status, f"{said}: {least:g} is the least that was set.", reference, measured)
     low, high = EXPECTED[variant]
     text = f"{said}; {low:g} to {high:g} are usual."
-    if factor >= low:
+    if times >= low:
         return _gate(variant, "passed", text, reference, measured)
     hint = (
         f"That depends on the CPU: --gate {variant}.{SPEEDUP}={low:g} makes it a gate. Check the NPU's clock and load."
@@ -44,3 +45,10 @@ def speed_gate(
 
 def _gate(variant: str, status: Status, reason: str, reference: float | None, measured: float | None) -> Gate:
     return Gate(SPEEDUP, "onnx", None, None, status, reason, variant=variant, previous=reference, current=measured)
+
+
+def factor(gate: Mapping[str, Any]) -> float | None:
+    """How many times as fast it is, from a speed gate of a record; None where it was not measured."""
+    if gate["status"] == "unmeasured":
+        return None
+    return float(gate["current"]) / float(gate["previous"])

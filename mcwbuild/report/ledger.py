@@ -174,6 +174,8 @@ def _lines(all_rows: Sequence[Row]) -> Iterator[Line]:
         yield name, lambda row, p=percentile: _latency(row, ("total",), p)  # type: ignore[misc]
     yield "  pre/net/post", lambda row: _latency(row, PARTS, "p50")
     yield "FPS", lambda row: _figure(row.fps, 1)
+    yield "  all cores", lambda row: _figure(row.fps_all_cores, 1)
+    yield "  times ONNX on CPU", lambda row: _figure(row.speedup, 2)
     yield "device", lambda row: row.device
     yield "threads", lambda row: None if row.threads is None else str(row.threads)
     yield "size", lambda row: None if row.size is None else size_text(row.size)

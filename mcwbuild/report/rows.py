@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from mcwbuild.contract import speed
 from mcwbuild.contract.limits import COSINE
 from mcwbuild.contract.performance import GRAVITY, main_metric_of
 from mcwbuild.contract.phases import RKNN, Phase
@@ -28,6 +29,7 @@ class Row:
     `latency` is the record's `latency_ms`, `estimated` what the compiler says, which nobody measured. `cosine` is that
     of the `output` that agrees least with the phase before, 1 where none differs by more than a negligible error;
     `agreement` is how far the results agree, by the task's own metrics; `findings` are names of docs/findings.md.
+    `fps_all_cores` and `speedup`, the times that it is faster than ONNX on the building machine's CPU, are a board's.
     """
 
     model: str
@@ -64,6 +66,8 @@ class Row:
     images: int | None = None
     images_needed: int | None = None
     loosened: bool = False
+    fps_all_cores: float | None = None
+    speedup: float | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -96,7 +100,13 @@ def board_rows(record: Mapping[str, Any], target: str | None) -> Iterator[Row]:
         if kind := part["device"].get("kind"):
             row = _row(f"{target} {variant.upper()} {kind}", part, record, RKNN, target, variant)
             told = "No NPU computed: a stand-in for the board's runtime did. " if record["stand_in"] else ""
-            yield replace(row, remark=f"{told}{row.remark}".strip())
+            gates = [gate for gate in record["validation"]["gates"] if gate.get("variant") == variant]
+            yield replace(
+                row,
+                remark=f"{told}{row.remark}".strip(),
+                fps_all_cores=part["throughput"].get("fps"),
+                speedup=next((speed.factor(gate) for gate in gates if gate["metric"] == speed.SPEEDUP), None),
+            )
 
 
 def _row(

@@ -242,7 +242,7 @@ def _figure(value: float | None) -> str:
 def _speed_gate(variant: Variant, request: Request) -> Gate:
     if request.record["stand_in"]:
         return speed.speed_gate(
-            variant, None, None, request.gates, "A stand-in computed: it says nothing about an NPU."
+            variant, None, None, request.gates, "The speed-up is not judged, because a stand-in computed."
         )
     measured = request.record["inference_performance"][variant].get("fps")
     reference = ((request.previous or {}).get("inference_performance") or {}).get("fps")

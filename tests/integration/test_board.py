@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from mcwbuild.contract import manifest
 from mcwbuild.contract.phases import PHASES
 from mcwbuild.engines.local import LocalEngine
 from tests.support import sshd
@@ -245,6 +246,15 @@ def test_what_is_not_of_this_package_is_refused_and_the_package_stays(
     assert before.read_bytes() == after.read_bytes()
 
 
+def test_a_record_of_another_model_in_a_package_is_found(made: Path, measured: Done, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(made, tmp_path / "copy")) / "rknn_package"
+    doctored(made, copy, other_model)
+    manifest.add(copy, RECORD)
+    done = mcwbuild("verify", copy, cwd=tmp_path)
+    assert done.code == 3
+    assert f"{RECORD} is about another int8 model" in done.stderr
+
+
 def as_a_board(record: dict[str, Any]) -> None:
     """Figures as of an rk3588 that is ten times as fast as the CPU, and computes one output otherwise."""
     record["stand_in"] = False
@@ -270,6 +280,11 @@ def test_outputs_that_part_are_named_and_a_slow_board_is_told(made: Path, measur
     assert "3 is the least that was set" in speeds["fp16"]["reason"]
     assert speeds["int8"]["status"] == "undecided"
     assert [row["model"] for row in done.json["models"]] == ["rk3588 FP16 NPU", "rk3588 INT8 NPU"]
+    assert all(0 < row["speedup"] < 2 and row["fps_all_cores"] > 0 for row in done.json["models"])
+    ledger = mcwbuild("ledger", tmp_path / "copy", cwd=tmp_path)
+    assert ledger.code == 0, ledger.stderr
+    assert "rk3588 INT8 NPU" in ledger.stdout
+    assert "times ONNX on CPU" in ledger.stdout
 
 
 def test_another_dataset_is_not_packed(made: Path, tmp_path: Path) -> None:
