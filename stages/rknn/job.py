@@ -30,6 +30,11 @@ class Quantization:
     layers: tuple[tuple[str, Finer], ...] = ()
     auto_hybrid: float | None = None
 
+    @property
+    def mixes(self) -> bool:
+        """Whether some layers are in a finer type."""
+        return bool(self.layers) or self.auto_hybrid is not None
+
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Quantization:
         """From the plain data that `asdict` gives."""

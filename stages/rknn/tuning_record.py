@@ -103,7 +103,7 @@ def _errors(layer: LayerError) -> dict[str, Any]:
 def hybrid(found: Found) -> bool | dict[str, Any]:
     """`quantization.int8.hybrid`: which layers are in a finer type; False where none is."""
     chosen = found.outcome.quantization
-    if chosen is None or not (chosen.layers or chosen.auto_hybrid is not None):
+    if chosen is None or not chosen.mixes:
         return False
     share = int8_share(found.outcome.built.log)
     return {

@@ -57,7 +57,9 @@ class Workshop:
         alone.parent.mkdir()
         shutil.copyfile(self.asked.model.path, alone)
         built = build.run_without_failing_rules(job, self.children, emit)
-        artefact = readback.read(built.file, variant, self.asked.model, self.asked.target, _version(built))
+        finer = quantization is not None and quantization.mixes
+        whole = (built.file, variant, self.asked.model, self.asked.target, _version(built))
+        artefact = readback.read(*whole, finer=finer)
         return judged(Outcome(variant, quantization, built, artefact), self.asked)
 
     def job(self, name: str, variant: Variant, quantization: Quantization | None) -> Job:

@@ -16,10 +16,10 @@ from stages.rknn.job import Quantization
 from stages.rknn.outcome import Outcome
 from stages.rknn.tune import proxy
 
-# likely: the drop is within the limit, and the images are too few to be sure; pruned: the proxy was no better than that
-# of a try which did not pass, so the metric was not measured; broken: the toolkit could not build it.
+# likely: the drop is within the limit, and the images are too few to be sure; float16: it would pass, with nothing left
+# in INT8; pruned: the proxy says that measuring the accuracy is not worth it; broken: the toolkit could not build it.
 _LEAST_GAIN = 0.1  # dB: with less than that more, a build is no better than another
-Verdict = Literal["passed", "likely", "failed", "pruned", "broken"]
+Verdict = Literal["passed", "likely", "float16", "failed", "pruned", "broken"]
 
 
 @dataclass(frozen=True)
@@ -155,4 +155,6 @@ def _verdict(outcome: Outcome, gate: Gate) -> tuple[Verdict, str]:
         return "failed", failed[0].detail
     if _beyond(gate):
         return "failed", gate.reason
+    if int8_share(outcome.built.log) == 0:
+        return "float16", gate.reason
     return ("likely" if gate.status == "undecided" else "passed"), gate.reason
