@@ -101,8 +101,6 @@ def bar(tried: Sequence[Trial]) -> float | None:
     A drop of D where L is allowed needs noise that is D/L times as weak, if the drop goes with the noise; half of that
     (in dB) is asked for. Of those that failed, the one that asks for most counts.
     """
-    if any(one.verdict == "passed" for one in tried):
-        return None  # layers are being taken back: accuracy alone decides
     bars = []
     for one in tried:
         if one.verdict in ("failed", "likely") and one.snr_db is not None:

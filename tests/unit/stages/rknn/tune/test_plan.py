@@ -117,7 +117,8 @@ def test_one_that_is_likely_to_pass_ends_fast_soon_and_is_taken() -> None:
 def test_accuracy_is_measured_where_the_proxy_says_that_it_may_pass() -> None:
     assert trial.bar([]) is None
     assert trial.bar([after(PLAIN, "failed", 10.0)]) == pytest.approx(10 + 3.01)  # four times the drop: half of 6 dB
-    assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "passed", 20.0)]) is None
+    assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "passed", 20.0)]) == pytest.approx(10 + 3.01)
+    assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "pruned", 20.0)]) == pytest.approx(10 + 3.01)
 
 
 def test_the_cheapest_that_passed_is_taken_if_most_of_it_is_int8() -> None:
