@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mcwbuild.contract.performance import main_metric_of
 from mcwbuild.contract.terminal import cell_text, visible
 from mcwbuild.published import Published
 from mcwbuild.report import console
@@ -167,8 +168,8 @@ def _lines(all_rows: Sequence[Row]) -> Iterator[Line]:
     yield "  limit", lambda row: _unless("-", limit_text(row))
     yield "gate", lambda row: _unless("-", row.gate)
     yield "lowest cosine", lambda row: _figure(row.cosine, 5)
-    for name in dict.fromkeys(name for row in all_rows for name in _agreements(row)):
-        yield f"agreement {name}", lambda row, name=name: _figure(_agreements(row).get(name), 4)  # type: ignore[misc]
+    for name in dict.fromkeys(name for row in all_rows for name in _agreement(row)):
+        yield f"agr. {name}", lambda row, name=name: _figure(_agreement(row).get(name), 4)  # type: ignore[misc]
     for percentile in PERCENTILES:
         name = f"latency {percentile}, ms" if percentile == "p50" else f"  {percentile}"
         yield name, lambda row, p=percentile: _latency(row, ("total",), p)  # type: ignore[misc]
@@ -203,10 +204,12 @@ def _interval(row: Row) -> str | None:
     return f"{low:.{digits}f} to {high:.{digits}f}"
 
 
-def _agreements(row: Row) -> dict[str, float]:
-    """The numbers of the agreement with the phase before, where there are any."""
-    found = row.agreement or {}
-    return {name: value for name, value in found.items() if isinstance(value, float) and name != "confidence"}
+def _agreement(row: Row) -> dict[str, float | None]:
+    """The main metric of the agreement with the phase before, where there is no accuracy."""
+    if row.accuracy is not None or not row.agreement:
+        return {}
+    name = main_metric_of(row.agreement)
+    return {name: row.agreement.get(name)}
 
 
 def _latency(row: Row, parts: Sequence[str], percentile: str) -> str | None:

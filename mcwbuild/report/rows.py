@@ -153,8 +153,10 @@ def _row(
         flops=info.get("flops"),
         remark=" ".join([str(accuracy.get("reason") or _told(mine)), *_explained(accuracy, compared)]),
         unmeasured=_unmeasured(accuracy, speed, info, gate),
-        issues=tuple(str(one["what"]) for one in record["issues"] if _concerns(str(one["what"]), variant)),
-        findings=tuple(dict.fromkeys(_findings(record, variant))),
+        issues=tuple(_issue(one) for one in record["issues"] if _is_of(one, variant)),
+        findings=tuple(
+            dict.fromkeys(one["name"] for one in record["issues"] if "name" in one and _is_of(one, variant))
+        ),
         failed_checks=failed,
         limit_absolute=gate.get("limit_absolute"),
         drop_absolute=gate.get("drop_absolute"),
@@ -173,11 +175,15 @@ def _explained(accuracy: Mapping[str, Any], compared: Mapping[str, Any]) -> Iter
         yield f"agr. is {metric} against the results of the phase before on {images} images: agreement, no accuracy."
 
 
-def _findings(record: Mapping[str, Any], variant: str | None) -> Iterator[str]:
-    """The names of the findings that are about a model: those of one precision, and those of both."""
-    for issue in record["issues"]:
-        if "name" in issue and (variant is None or issue["evidence"].get("variant", variant) == variant):
-            yield str(issue["name"])
+def _issue(issue: Mapping[str, Any]) -> str:
+    """What happened; of a finding with its name."""
+    return f"{issue['name']}: {issue['what']}" if "name" in issue else str(issue["what"])
+
+
+def _is_of(issue: Mapping[str, Any], variant: str | None) -> bool:
+    """Whether an issue is about a model: those of its precision are, and those of both."""
+    named = issue.get("evidence", {}).get("variant")
+    return _concerns(str(issue["what"]), variant) if named is None else variant in (None, named)
 
 
 def _worst(outputs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:

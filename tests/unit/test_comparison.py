@@ -217,6 +217,14 @@ def test_the_command_tells_what_is_no_package_and_what_has_nothing_in_common(run
         assert said in done.stderr
 
 
+def test_a_package_that_was_tampered_with_is_refused(runs: tuple[Path, Path]) -> None:
+    with (runs[1] / ONNX.package / "best.onnx").open("r+b") as file:
+        file.write(b"x")
+    done = mcwbuild("compare", *runs, "--engine", "local", cwd=runs[0])
+    assert (done.code, done.stdout) == (6, "")
+    assert "has changed since" in done.stderr
+
+
 def test_the_command_prints_one_document_or_tables_that_fit_a_narrow_terminal(runs: tuple[Path, Path]) -> None:
     done = mcwbuild("compare", *runs, "--engine", "local", "--json", cwd=runs[0])
     assert done.code == 0

@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from mcwbuild.report import ledger
 from tests.support.commands import Done, mcwbuild
 from tests.support.engines import write_package
 
+BOARD = Path(__file__).parents[1] / "contract" / "examples" / "valid" / "performance_rknn.device" / "merged.json"
 GOLDEN = Path(__file__).with_name("ledger.txt")
 Edit = Callable[[dict[str, Any]], Any]
 
@@ -179,3 +181,38 @@ def test_no_numerical_library_and_no_engine_is_loaded(run: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program, str(run)], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_without_labels_the_agreement_stands_in_the_table_and_findings_below_it(run: Path) -> None:
+    def unlabelled(record: dict[str, Any]) -> None:
+        reason = "The images have no labels."
+        for variant in ("fp16", "int8"):
+            record["accuracy_metrics"][variant] = {"status": "unmeasured", "reason": reason}
+            agreement = {"confidence": 0.25, "images": 40, "map50_95": 0.9123, "map50": 0.95}
+            compared = {"metrics": None, "metrics_reason": reason, "agreement": agreement}
+            record["comparison_with_onnx"][variant] |= compared
+        finding = {"phase": "rknn", "name": "dead-scores", "what": "No score is left.", "evidence": {"variant": "int8"}}
+        record["issues"] = [finding, {"phase": "rknn", "what": "2 layers of the fp16 model run on the CPU"}]
+
+    rewrite(run / RKNN.package, RKNN, unlabelled)
+    text = printed(run).stdout
+    (line,) = [line for line in text.splitlines() if "agr. map50_95" in line]
+    assert line.split()[2:] == ["-", "-", "0.9123", "0.9123"]
+    assert "no accuracy (rk3588 FP16, rk3588 INT8): The images have no labels." in text
+    assert "found (rk3588 INT8): dead-scores: No score is left." in text
+    assert "found (rk3588 FP16): 2 layers of the fp16 model run on the CPU" in text
+
+
+def test_what_a_board_measured_has_columns_of_its_own(run: Path) -> None:
+    board = documents.read_json(BOARD).value
+    source = documents.read_yaml(run / RKNN.package / RKNN.source).value
+    board["report_info"]["contract_sha256"] = source["contract_sha256"]
+    (made,) = ledger.runs(read_all(find(run))[0])
+    package = replace(made.packages[-1], board=board)
+    with_board = ledger.runs([*made.packages[:-1], package])[0]
+    measured = {row.model: row for row in with_board.rows if row.device == "stand-in"}
+    assert list(measured) == ["rk3588 FP16 stand-in", "rk3588 INT8 stand-in"]
+    speed, row = board["inference_performance"]["int8"], measured["rk3588 INT8 stand-in"]
+    assert (row.fps, row.latency_ms) == (speed["fps"], speed["latency_ms"]["total"]["p50"])
+    assert row.fps is not None
+    assert "No NPU computed" in "".join(ledger.notes(with_board.rows))
