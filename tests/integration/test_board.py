@@ -223,6 +223,14 @@ def strange_results(record: dict[str, Any]) -> None:
     record["results"] = {variant: {"text": "AAAA", "reason": None} for variant in ("fp16", "int8")}
 
 
+def no_cosine(record: dict[str, Any]) -> None:
+    del record["comparison_with_simulator"]["int8"]["outputs"][1]["cosine"]
+
+
+def other_outputs(record: dict[str, Any]) -> None:
+    record["comparison_with_simulator"]["fp16"]["outputs"].reverse()
+
+
 def no_flag(record: dict[str, Any]) -> None:
     del record["stand_in"]
 
@@ -235,6 +243,8 @@ def no_flag(record: dict[str, Any]) -> None:
         (other_archive, 2, "was measured with another archive"),
         (strange_results, 2, "results cannot be read"),
         (no_flag, 2, "stand_in"),
+        (no_cosine, 2, "does not compare the model's outputs"),
+        (other_outputs, 2, "does not compare the model's outputs"),
     ],
 )
 def test_what_is_not_of_this_package_is_refused_and_the_package_stays(
@@ -285,6 +295,20 @@ def test_outputs_that_part_are_named_and_a_slow_board_is_told(made: Path, measur
     assert ledger.code == 0, ledger.stderr
     assert "rk3588 INT8 NPU" in ledger.stdout
     assert "times ONNX on CPU" in ledger.stdout
+
+
+def crashed(record: dict[str, Any]) -> None:
+    """As where librknnrt.so killed the process that ran the INT8 model."""
+    for block in record.values():
+        if isinstance(block, dict) and "int8" in block:
+            block["int8"] = {"status": "unmeasured", "reason": "killed by signal 6"}
+
+
+def test_a_model_that_the_board_could_not_run_fails(made: Path, measured: Done, tmp_path: Path) -> None:
+    done = merged(made, tmp_path, crashed)
+    assert done.code == 3, done.stderr
+    assert "The int8 model was not measured on the board: killed by signal 6" in done.stderr
+    assert [row["model"] for row in done.json["models"]] == ["rk3588 FP16 stand-in"]
 
 
 def test_another_dataset_is_not_packed(made: Path, tmp_path: Path) -> None:

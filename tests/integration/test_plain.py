@@ -15,6 +15,7 @@ from mcwbuild.engines.local import LocalEngine
 from tests.support.archives import MODELS, changed
 from tests.support.board import Board
 from tests.support.commands import ROOT, mcwbuild, replace
+from tests.support.measured import on_the_board
 
 RECORDS = {"pt": "performance_pt.json", "onnx": "performance_onnx.json", "rknn": "performance_rknn.json"}
 
@@ -80,6 +81,13 @@ def _generic(folder: Path) -> None:
         ("cosine", "fp16", "passed"), ("cosine", "int8", "passed"),
     ]  # fmt: skip
     assert all(block["status"] == "unmeasured" for block in record["accuracy_metrics"].values())
+    (folder / "board").mkdir()
+    shutil.copytree(folder / "generic", folder / "board" / "out")
+    on_board = on_the_board(folder / "board" / "out", folder / "board", "--dataset", folder / "list.txt")
+    assert all(block["status"] == "unmeasured" for block in on_board["accuracy_metrics"].values())
+    gated = [(gate["metric"], gate["variant"], gate["status"]) for gate in on_board["validation"]["gates"]]
+    assert ("cosine", "fp16", "passed") in gated
+    assert [check["status"] for check in on_board["validation"]["checks"]] == ["passed", "passed"]
 
 
 def test_a_program_that_does_harm_is_refused_without_a_container(tmp_path: Path) -> None:

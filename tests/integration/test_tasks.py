@@ -12,6 +12,7 @@ from benchmarks.draw_tasks import write
 from mcwbuild.contract import documents
 from tests.support.board import Board
 from tests.support.commands import ROOT, mcwbuild
+from tests.support.measured import on_the_board
 from tests.support.train_models import NETWORKS
 
 MODELS = ROOT / "tests" / "models"
@@ -66,3 +67,16 @@ def test_the_board_s_program_looks_at_an_image(run: tuple[str, Path], tmp_path: 
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert len(said["classes" if task == "classify" else "detections"]) == (6 if task == "classify" else 0)
+
+
+def test_what_a_board_finds_is_judged_beside_what_the_simulator_found(run: tuple[str, Path], tmp_path: Path) -> None:
+    task, out = run
+    data = out.parent / "data"
+    record = on_the_board(out, tmp_path, "--data", data if task == "classify" else data / "data.yaml")
+    main = "top1" if task == "classify" else "map50_95"
+    for variant, most in (("fp16", 0.005), ("int8", 0.05)):
+        beside = record["comparison_with_simulator"][variant]["metrics"][main]
+        assert beside["previous"] >= LEAST
+        assert beside["current"] == pytest.approx(beside["previous"], abs=most)
+        assert beside["current"] == record["accuracy_metrics"][variant][main]
+    assert [check["status"] for check in record["validation"]["checks"]] == ["passed", "passed"]

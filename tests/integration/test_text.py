@@ -16,6 +16,7 @@ from mcwbuild.contract.phases import PT
 from mcwbuild.engines.local import LocalEngine
 from tests.support.board import Board
 from tests.support.commands import ROOT, mcwbuild
+from tests.support.measured import on_the_board
 
 SOURCE = ROOT / "tests" / "models" / "text" / "training_source.yaml"
 MODEL = SOURCE.with_name("crnn.pt")
@@ -64,6 +65,14 @@ def test_the_board_s_program_reads_an_image(run: Path, tmp_path: Path) -> None:
     (entry,) = json.loads(done.stdout)["texts"]
     assert entry["name"] == "AB00"
     assert entry["score"] > 0.99
+
+
+def test_what_a_board_reads_is_judged_beside_what_the_simulator_read(run: Path, tmp_path: Path) -> None:
+    record = on_the_board(run, tmp_path, "--data", run.parent / "words")
+    for variant in ("fp16", "int8"):
+        beside = record["comparison_with_simulator"][variant]["metrics"]["character_accuracy"]
+        assert beside["previous"] > 0.9
+        assert beside["current"] == pytest.approx(beside["previous"], abs=0.02)
 
 
 def test_wrong_texts_and_absent_images_stop_a_run_with_their_places(run: Path) -> None:
