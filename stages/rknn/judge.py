@@ -38,9 +38,9 @@ from stages.rknn import expected
 from stages.rknn.probe import results
 from stages.rknn.targets import VARIANTS, Variant
 
-# Least cosine of an output with the simulator's. Both round alike, FP16 after every layer and INT8 to the same steps, but
-# a chip sums in its own order and has tables of its own for sigmoid and the like. Trained networks of five tasks lie at
-# 0.9992 (FP16) and 0.9989 (INT8) when ONNX Runtime computes them in float32; beyond ten times that, it is something else.
+# Least cosine of an output with the simulator's. Both round alike, FP16 after every layer and INT8 to the same steps,
+# but a chip sums in its own order and has tables of its own for sigmoid and the like. Trained networks of five tasks
+# lie at 0.9992 (FP16) and 0.9989 (INT8) when ONNX Runtime computes them in float32; ten times that is something else.
 AGREE = 0.99
 _RUNS, _SAME = "on the board", "board and simulator"  # checks
 _WHY = {
