@@ -43,6 +43,11 @@ class Tensor(NamedTuple):
     dtype: str
     shape: tuple[int | str | None, ...]
 
+    @property
+    def fixed(self) -> bool:
+        """Whether every length of its shape is a number."""
+        return all(isinstance(length, int) and length > 0 for length in self.shape)
+
 
 @dataclass(frozen=True)
 class OnnxFacts:

@@ -85,7 +85,7 @@ def _order(problem: Problem) -> tuple[int, int, str, str]:
     return problem.line or 0, problem.column or 0, problem.path or "", problem.message
 
 
-def refusal(files: list[str], problems: list[Problem]) -> InputError:
+def refusal(files: list[str], problems: list[Problem], kind: str = "document") -> InputError:
     """The one error for everything that is wrong in these files."""
     many = len(files) > 1
     count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
@@ -93,6 +93,6 @@ def refusal(files: list[str], problems: list[Problem]) -> InputError:
         f"{' and '.join(files)} {'are' if many else 'is'} not as {'they' if many else 'it'} should be.",
         f"{count} found.",
         "Correct the places named.",
-        kind="document",
+        kind=kind,
         problems=problems,
     )

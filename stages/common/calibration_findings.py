@@ -109,6 +109,7 @@ def _unlike(found: Sequence[Difference]) -> Finding:
         "INT8's ranges are taken from images of another kind, and fit this network's real input badly.",
         "Calibrate with images of the training split, or as the camera on the board gives them.",
         {
+            "variant": "int8",
             "statistics": [
                 {
                     "name": one.name,
@@ -117,7 +118,7 @@ def _unlike(found: Sequence[Difference]) -> Finding:
                     "standard_deviations": round(one.deviations, 2),
                 }
                 for one in found
-            ]
+            ],
         },
     )
 
@@ -128,7 +129,7 @@ def _leak(names: Sequence[str], total: int) -> Finding:
         f"{len(names)} of {total} calibration images are measured on too, first {names[0]}.",
         "INT8's ranges were fitted to images that accuracy is then measured on: it looks better than it is.",
         "List images of the training split for --dataset, or take them out of the val split.",
-        {"images": len(names), "of": total, "first": list(names[:3])},
+        {"variant": "int8", "images": len(names), "of": total, "first": list(names[:3])},
     )
 
 
@@ -138,7 +139,7 @@ def _few(count: int) -> Finding:
         f"INT8 is calibrated with {count} images; {FEWEST} are the least that Rockchip advises.",
         "The range of every activation is taken from these images alone.",
         f"Give {FEWEST} to 100 images of the training split.",
-        {"images": count, "least": FEWEST},
+        {"variant": "int8", "images": count, "least": FEWEST},
     )
 
 
@@ -149,6 +150,6 @@ def _range(missing: Sequence[int]) -> Finding:
         f"No calibration image reaches {values} in every channel; the first one was given a black and a white pixel.",
         "The range of the calibration set is the input's: darker or brighter pixels would be clipped on the board.",
         "Nothing has to be done.",
-        {"missing": list(missing)},
+        {"variant": "int8", "missing": list(missing)},
         "info",
     )

@@ -83,6 +83,7 @@ def overflow(ranges: Sequence[Range], images: int) -> Finding | None:
         f"{len(large)} layers lie beyond half of FP16's largest value on {images} images: weights grew too large.",
         "Use --dtype int8, or train again with weight decay or normalization in front of that layer.",
         {
+            "variant": "fp16",
             "layer": first.layer,
             "op": first.op,
             "tensor": first.tensor,
@@ -131,7 +132,7 @@ def _inner(one: Joint, count: int, images: int) -> Finding:
 
 def _evidence(one: Joint, images: int) -> dict[str, object]:
     parts = [{"tensor": part.tensor, "low": part.low, "high": part.high} for part in one.parts]
-    return {"layer": one.layer, "ratio": round(one.ratio, 2), "parts": parts, "images": images}
+    return {"variant": "int8", "layer": one.layer, "ratio": round(one.ratio, 2), "parts": parts, "images": images}
 
 
 def _span(part: Range) -> str:

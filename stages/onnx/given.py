@@ -13,6 +13,8 @@ import onnx
 from mcwbuild.contract import disk
 from mcwbuild.contract.artefacts import OnnxFacts, read_onnx
 from mcwbuild.contract.errors import InputError, Problem, StageFailed
+from mcwbuild.contract.marks import shown
+from stages.common.graph_findings import selection
 from stages.onnx import cut as cuts
 from stages.onnx import head_anchors, head_classes, head_stock
 from stages.onnx.head import Head
@@ -73,7 +75,7 @@ def validated(path: Path) -> tuple[OnnxFacts, Any, bytes]:
             f"{path.name} cannot be taken as it is.",
             f"{problems[0].message[0].upper()}{problems[0].message[1:]}.",
             "Export it again: yolo export format=onnx opset=17, without half, dynamic and int8.",
-            kind="onnx",
+            kind="onnx" if all(tensor.fixed for tensor in facts.inputs) else "dynamic-shape",
             problems=problems,
         )
     data = path.read_bytes()
@@ -145,6 +147,16 @@ def _head(path: Path, model: Any, shape: tuple[int, ...]) -> Head:
         return head_stock.find(graph, stock, measured(model, stock.tensors, shape), shape[2:], path.name)
     except StageFailed as error:
         raise _invalid(path, error.found) from error
+    except InputError as error:
+        raise _selecting(model, error) from error
+
+
+def _selecting(model: Any, error: InputError) -> InputError:
+    """The same error; where the graph selects its results itself, that is why its head is not known."""
+    found = selection([(node.op_type, shown(node.name or node.output[0])) for node in model.graph.node])
+    if found is None:
+        return error
+    return InputError(error.what, f"{error.found} {found.what}", found.remedy, kind=found.name)
 
 
 def _tensors(graph: Any) -> Iterator[Any]:

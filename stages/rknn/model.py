@@ -75,8 +75,9 @@ def read(path: Path, source_path: Path) -> Model:
             kind="contract",
             problems=[edited, *problems],
         )
+    fixed = all(tensor.fixed for tensor in (*facts.inputs, *facts.outputs))
     if problems:
-        raise validate.refusal([path.name], problems)
+        raise validate.refusal([path.name], problems, "document" if fixed else "dynamic-shape")
     by_name = {tensor.name: tuple(int(length or 0) for length in tensor.shape) for tensor in facts.outputs}
     return Model(
         path=path,

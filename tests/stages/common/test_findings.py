@@ -271,7 +271,7 @@ def test_too_few_leaks_and_missing_extremes_are_told() -> None:
     found = judge(grey, [], ["a.png"])
     assert names(found) == ["calibration-leak", "calibration-few", "calibration-range"]
     assert [one.level for one in found] == ["warning", "warning", "info"]
-    assert found[2].evidence == {"missing": [0, 255]}
+    assert found[2].evidence == {"variant": "int8", "missing": [0, 255]}
     assert judge(photographs(20, 1), [], []) == []
 
 

@@ -186,7 +186,7 @@ def test_findings_of_before_the_build_are_issues_with_their_names(tmp_path: Path
         "calibration-few",
         "calibration-range",
     ]
-    assert written["issues"][1]["evidence"] == {"images": 0, "least": 20}
+    assert written["issues"][1]["evidence"] == {"variant": "int8", "images": 0, "least": 20}
 
 
 @pytest.mark.parametrize(
