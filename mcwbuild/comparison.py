@@ -209,9 +209,11 @@ def _tools(a: Published, b: Published) -> Iterator[Change]:
     for one in (a, b):
         facts = one.manifest
         own = {"mcwbuild": facts.get("version"), "Python": facts.get("python"), "platform": facts.get("platform")}
-        engine = {"engine": (facts.get("provenance") or {}).get("engine")}
+        provenance = facts.get("provenance") or {}
+        stage = {f"stage's {name}": str(value)[:12] for name, value in (provenance.get("environment") or {}).items()}
+        engine = {"engine": provenance.get("engine")}
         toolkit = {"compiler": one.source["rknn"]["toolkit_version"]} if one.target else {}
-        sides.append({**own, **engine, **toolkit, **(facts.get("tools") or {})})
+        sides.append({**own, **engine, **toolkit, **stage, **(facts.get("tools") or {})})
     for name in dict.fromkeys((*sides[0], *sides[1])):
         if sides[0].get(name) != sides[1].get(name):
             yield Change(a.phase.name, name, sides[0].get(name), sides[1].get(name))

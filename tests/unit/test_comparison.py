@@ -74,7 +74,8 @@ def test_contract_options_and_versions_are_named_with_both_values(runs: tuple[Pa
         source["preprocessing"]["padding"]["color"] = [0, 0, 0]
 
     words = [*COMMAND[:4], "mmse", *COMMAND[5:], "--strict"]
-    facts = {"command": words, "tools": {**TOOLS, "rknn-toolkit2": "2.5.0"}}
+    made_by = {"engine": "docker", "environment": {"code": "ab" * 32}}
+    facts = {"command": words, "tools": {**TOOLS, "rknn-toolkit2": "2.5.0"}, "provenance": made_by}
     package(b / RKNN.package, RKNN, source=tuned, facts=facts)
     made = compared(a / RKNN.package, b / RKNN.package)
     assert [(one.what, one.a, one.b) for one in made.options if one.what.startswith("--")] == [
@@ -82,7 +83,9 @@ def test_contract_options_and_versions_are_named_with_both_values(runs: tuple[Pa
         ("--strict", None, "on"),
     ]
     assert ("rknn.optimization.level", 2) in [(one.what, one.b) for one in made.options]
-    assert {one.what: (one.a, one.b) for one in made.tools}["rknn-toolkit2"] == ("2.3.2", "2.5.0")
+    tools = {one.what: (one.a, one.b) for one in made.tools}
+    assert tools["rknn-toolkit2"] == tools["compiler"] == ("2.3.2", "2.5.0")
+    assert (tools["engine"], tools["stage's code"]) == ((None, "docker"), (None, "ab" * 6))
     assert [one.what for one in made.contract] == ["preprocessing.padding.color"]
 
 
