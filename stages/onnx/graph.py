@@ -113,11 +113,14 @@ def check(data: bytes) -> None:
         ) from error
 
 
-def figures(data: bytes) -> dict[str, Any]:
-    """`parameters` and `flops` of the performance record's `model_info`; the graph has passed `check`."""
+def figures(data: bytes, *, tried: bool = False) -> dict[str, Any]:
+    """`parameters` and `flops` of the performance record's `model_info`; the graph has passed `check`.
+
+    `tried`: simplifying it has been tried already.
+    """
     model = _with_shapes(data)
     flops, reason = graph_figures.flops(model)
-    if reason:  # shapes that the graph computes stand in it as constants once it is simplified
+    if reason and not tried:  # shapes that the graph computes stand in it as constants once it is simplified
         flops, reason = graph_figures.flops(_with_shapes(simplify(data)[0]))
     return {
         "parameters": graph_figures.parameters(model),

@@ -97,7 +97,7 @@ def make(request: Request, bench: Bench) -> Made:
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
-        figures=graph.figures(data),
+        figures=graph.figures(data, tried=unsimplified != NOT_WANTED),
         head=raw.head,
         unsimplified=unsimplified,
         shapes=shapes,
