@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.limits import merged, overrides
+from mcwbuild.contract.targets import TARGETS
 from mcwbuild.contract.tuning import EFFORTS, seconds
 
 FILE = "mcwbuild.yaml"
@@ -25,13 +26,8 @@ DTYPES: tuple[Dtype, ...] = ("both", "fp16", "int8")
 ENGINES = ("auto", "docker", "local")
 PROGRESS: tuple[Progress, ...] = ("auto", "tty", "plain", "quiet", "json")
 ALGORITHMS = ("normal", "kl_divergence", "mmse")
-TARGETS = (
-    "rk3562", "rk3566", "rk3568", "rk3576", "rk3588",
-    "rv1103", "rv1103b", "rv1106", "rv1106b", "rv1126b", "rk2118",
-)  # fmt: skip
 
 LEAST_MEMORY = 256 << 20  # bytes: torch alone takes as much
-INT8_ONLY = ("rv1103", "rv1103b", "rv1106", "rv1106b")  # their NPUs compute in integers only
 
 
 def number(low: float, high: float) -> Callable[[Any], float]:
@@ -70,7 +66,8 @@ def one_of(*words: str) -> Callable[[Any], str]:
 def targets(value: Any) -> tuple[str, ...]:
     """One platform or several: a list, or text with commas. rk3588s is rk3588 to the toolkit."""
     words = value.replace(",", " ").split() if isinstance(value, str) else list(value)
-    return tuple(dict.fromkeys(one_of(*TARGETS)(str(word).lower().replace("rk3588s", "rk3588")) for word in words))
+    known = [one_of(*TARGETS)(str(word).lower()) for word in words]
+    return tuple(dict.fromkeys(TARGETS[name].platform for name in known))
 
 
 def image_size(value: Any) -> tuple[int, int]:

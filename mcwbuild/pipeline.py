@@ -176,7 +176,9 @@ def _require_files(step: Step) -> None:
 
 def _there(flag: str, path: Path) -> bool:
     """Whether an input is there; a dataset may be a folder, and so is a checkpoint's own code."""
-    return look.is_file(path) or (flag in ("--data", "--dataset", "--model-code", "--pack") and look.is_folder(path))
+    return look.is_file(path) or (
+        flag in ("--data", "--dataset", "--model-code", "--pack", "--shared") and look.is_folder(path)
+    )
 
 
 def _judge(code: int, call: StageCall) -> None:

@@ -12,7 +12,8 @@ from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.limits import KEYS, SPEEDUP
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
 from mcwbuild.contract.resumable import TRAINING, TUNING, Resumable
-from mcwbuild.options import INT8_ONLY, Settings
+from mcwbuild.contract.targets import TARGETS
+from mcwbuild.options import Settings
 
 BUILD = Path("build")
 
@@ -160,7 +161,10 @@ def onnx_step(
 def rknn_steps(
     onnx: Path, source: Path, previous: Path | None, settings: Settings, dataset: Dataset | None, out: Path
 ) -> tuple[Step, ...]:
-    """Phase 3, once for each target; the package lies in the target's own folder when there are several."""
+    """Phase 3, once for each target; the package lies in the target's own folder when there are several.
+
+    Targets that share a build are built once: the first one's package is an input of the others.
+    """
     inputs = (
         ("--onnx", onnx),
         ("--source", source),
@@ -177,17 +181,17 @@ def rknn_steps(
     pool = calibration_pool.pool(dataset, max(calibration_pool.MOST, count or 0)) if dataset else ()
     images = (*evaluation_images(dataset), *pool)
     several = len(settings["target"]) > 1
-    return tuple(
-        Step(
-            f"rknn {target}" if several else "rknn",
-            RKNN,
-            inputs,
-            ("--target", target, *options),
-            images,
-            (out / target if several else out) / RKNN.package,
-        )
-        for target in settings["target"]
-    )
+    built: dict[str, Path] = {}
+    steps = []
+    for target in settings["target"]:
+        package = (out / target if several else out) / RKNN.package
+        name, first = f"rknn {target}" if several else "rknn", built.setdefault(TARGETS[target].build, package)
+        if first == package:
+            steps.append(Step(name, RKNN, inputs, ("--target", target, *options), images, package))
+        else:  # another chip's package is taken: nothing is built or measured again
+            taken = (("--onnx", onnx), ("--source", source), ("--shared", first))
+            steps.append(Step(name, RKNN, taken, ("--target", target), (), package))
+    return tuple(steps)
 
 
 def given_step(onnx: Path, name: str, settings: Settings, dataset: Dataset | None, out: Path) -> Step:
@@ -244,7 +248,7 @@ def check_inputs(settings: Settings, dataset: Dataset | None) -> None:
     if not settings["target"]:
         raise InputError("No target is given.", remedy="Add --target, for example --target rk3588.")
     images = settings["dataset"] is not None or bool(dataset and dataset.splits.get("train"))
-    integers = [target for target in settings["target"] if target in INT8_ONLY]
+    integers = [target for target in settings["target"] if TARGETS[target].fp16]
     if not images and (settings["dtype"] == "int8" or integers):
         who = "--dtype int8" if settings["dtype"] == "int8" else f"{', '.join(integers)} runs INT8 only, which"
         raise InputError(

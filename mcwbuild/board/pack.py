@@ -13,7 +13,7 @@ from mcwbuild.board import archive
 from mcwbuild.contract import assets, dataset, disk, documents, errors, fingerprints, transcripts
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import RKNN
-from mcwbuild.options import INT8_ONLY
+from mcwbuild.contract.targets import TARGETS
 
 FOLDER = "board"  # beside the package
 PROGRAM, PACK = "run_board.py", "pack.json"
@@ -86,7 +86,7 @@ def pack(package: Path, chosen: Chosen) -> Path:
     if wrong := inspection.inspect(package, RKNN):
         raise errors.gravest(wrong)
     target = target_of(package)
-    if target in (*INT8_ONLY, "rk2118"):
+    if not TARGETS[target].lite:
         raise InputError(
             f"{target} cannot run the archive.",
             "rknn-toolkit-lite2 does not exist for it: such chips are used from C.",

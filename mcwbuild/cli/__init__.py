@@ -26,6 +26,7 @@ VERBS: dict[str, str] = {
     "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
     "images": "The stages' Docker images: build, list, prune, wheelhouse.",
     "doctor": "Tell what is ready on this machine and what is not.",
+    "targets": "The chips: what each can do, and which share a build.",
     "explain": "Name the known failures in a log of the toolkit.",
     "schema": "Print a JSON Schema, or the table of all fields.",
     "config": "Show every option and where its value comes from.",

@@ -14,8 +14,7 @@ from mcwbuild.contract.artefacts import OnnxFacts, RknnFacts, Tensor
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.inherit import complete, contract_sha256, value_at
 from mcwbuild.contract.marks import Document, Path
-
-CHIP_ALIASES = {"rk3588s": "rk3588"}  # the toolkit writes the second where the first was asked for
+from mcwbuild.contract.targets import TARGETS, same_build
 
 
 def onnx_problems(source: Document, facts: OnnxFacts) -> list[Problem]:
@@ -47,9 +46,14 @@ def rknn_problems(source: Document, facts: RknnFacts, *, target: str | None = No
     if facts.rgb2bgr and form != "BGR":
         message = f"input.format is {form} but the .rknn file was calibrated with red and blue swapped"
         problems.append(source.problem(("input", "format"), message, "make the package again"))
-    wanted = target or str(value_at(whole, ("rknn", "platform", "target"), ""))
-    if CHIP_ALIASES.get(wanted, wanted) not in facts.target:
-        problems.append(_differs(source, ("rknn", "platform", "target"), wanted, ", ".join(facts.target)))
+    platform: Path = ("rknn", "platform")
+    wanted = target or str(value_at(whole, (*platform, "target"), ""))
+    built_for = str(value_at(whole, (*platform, "built_for")) or wanted)
+    if built_for != wanted and not same_build(wanted, built_for):
+        message = f"{wanted} does not run what is built for {built_for}"
+        problems.append(source.problem((*platform, "built_for"), message))
+    elif (TARGETS[built_for].platform if built_for in TARGETS else built_for) not in facts.target:
+        problems.append(_differs(source, (*platform, "target"), wanted, ", ".join(facts.target)))
     return [*problems, *_contract(source, whole, facts.custom_string)]
 
 

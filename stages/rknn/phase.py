@@ -12,11 +12,12 @@ from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.contract.stage import Stage
 from stages.common.findings import tell
-from stages.rknn import build, calibrate, record, request, script, side_by_side
+from stages.rknn import build, calibrate, record, request, script, shared, side_by_side
 from stages.rknn.calibration import Calibration
 from stages.rknn.examination import examine
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
+from stages.rknn.shared import Shared
 from stages.rknn.targets import Variant
 from stages.rknn.tune import search, state
 from stages.rknn.tune.search import Found
@@ -25,8 +26,11 @@ from stages.rknn.workshop import Workshop, delivered
 SCRIPT = "npu_inference.py"
 
 
-def work(asked: Request, bench: Bench) -> None:
+def work(asked: Request | Shared, bench: Bench) -> None:
     """Do the whole phase; every file of the package but the manifest lies in `bench.out` afterwards."""
+    if isinstance(asked, Shared):
+        shared.work(asked, bench)
+        return
     created = manifest.now()
     for variant, reason in asked.absent.items():
         bench.note(f"best_{variant}.rknn is not made: {reason}")
@@ -106,9 +110,9 @@ def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any
     }
 
 
-def delivered_whole(asked: Request) -> None:
+def delivered_whole(asked: Request | Shared) -> None:
     """The package is there: the tries of its search are of no use any more."""
-    if asked.tries is not None:
+    if isinstance(asked, Request) and asked.tries is not None:
         state.forget(asked.tries)
 
 

@@ -12,8 +12,9 @@ from mcwbuild.contract import disk
 from mcwbuild.contract.artefacts import RknnFacts, read_rknn
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem, StageFailed
 from mcwbuild.contract.readback import rknn_problems
+from mcwbuild.contract.targets import Target
 from stages.rknn.model import Model
-from stages.rknn.targets import Target, Variant
+from stages.rknn.targets import Variant
 
 _QUANTIZED = "quantization"
 MAX_CUSTOM_STRING = 1023  # bytes that the toolkit takes

@@ -8,21 +8,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import calibration_pool, dataset, validate
+from mcwbuild.contract import calibration_pool, dataset, targets, validate
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from mcwbuild.contract.limits import Override
 from mcwbuild.contract.resumable import TUNING
 from mcwbuild.contract.stage import positive
+from mcwbuild.contract.targets import Target
 from mcwbuild.contract.tuning import BUDGET, EFFORTS, Effort, seconds
 from stages.common import evaluation_file, image_set
 from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet, open_images
 from stages.common.together import together
-from stages.rknn import model, targets
+from stages.rknn import model, shared
 from stages.rknn.choosing import Candidates
 from stages.rknn.job import Algorithm
 from stages.rknn.model import Model
-from stages.rknn.targets import VARIANTS, Target, Variant
+from stages.rknn.shared import Shared
+from stages.rknn.targets import VARIANTS, Variant, reason_against
 
 WHOLE = 200  # images of a user's list that are all taken: the toolkit's memory grows by 13 MB for each at 640 x 640
 _NO_IMAGES = "there are no calibration images: give --data with a training split, or --dataset"
@@ -76,6 +78,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--onnx", type=Path, required=True, help="the model")
     parser.add_argument("--source", type=Path, required=True, help="its onnx_source.yaml")
     parser.add_argument("--target", required=True, help=f"the chip: {', '.join(targets.TARGETS)}")
+    parser.add_argument(
+        "--shared", type=Path, help="the rknn package of a chip that runs the same build: it is taken, nothing is built"
+    )
     parser.add_argument("--dtype", choices=("both", "fp16", "int8"), default="both", help="what to build")
     parser.add_argument("--optimization-level", type=int, choices=range(4), default=3, help="the toolkit's own, 0 to 3")
     parser.add_argument(
@@ -105,8 +110,10 @@ def _span(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def require(args: argparse.Namespace) -> Request:
-    """The request, with every problem of every input told at once. Raises InputError, ContractBroken."""
+def require(args: argparse.Namespace) -> Request | Shared:
+    """The request, with every problem of every input told at once. Raises InputError, ContractBroken, Refused."""
+    if args.shared is not None:
+        return shared.require(args.shared, model.read(args.onnx, args.source), targets.find(args.target))
     found: Model
     found, target, calibration, previous, kept = together(
         lambda: model.read(args.onnx, args.source),
@@ -205,7 +212,7 @@ def _absent(dtype: str, target: Target, calibration: Candidates | None) -> dict[
         if dtype not in ("both", variant):
             absent[variant] = f"not asked for (--dtype {dtype})"
             continue
-        reason = target.reason_against(variant)
+        reason = reason_against(target, variant)
         if not reason and variant == "int8" and calibration is None:
             reason = _NO_IMAGES
         if reason:

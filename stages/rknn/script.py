@@ -166,6 +166,15 @@ def script(head: str, data: Mapping[str, Any]) -> str:
     )
 
 
+def data_of(text: str) -> dict[str, Any]:
+    """The data of a program that `script` made. Raises ValueError where there are none."""
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["DATA"]:
+            data: dict[str, Any] = json.loads(ast.literal_eval(node.value))
+            return data
+    raise ValueError("the program has no DATA")
+
+
 def _defined(tree: ast.Module) -> list[str]:
     """The names that the module's own top level binds."""
     found: list[str] = []

@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mcwbuild.contract.targets import TARGETS
 from stages.rknn import script
-from stages.rknn.targets import TARGETS
 from tests.support.rknn_file import rknn_file
 
 STANDIN = Path(__file__).with_name("standin_rknnlite")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,36 @@ def test_the_packages_program_finds_on_a_board_what_the_evaluator_finds(made: Pa
     assert [entry["box"] for entry in found["detections"]] == expected.boxes.tolist()
     assert [entry["score"] for entry in found["detections"]] == expected.scores.tolist()
     assert board.run(picture, "--model", "best_fp16.rknn").returncode == 0
+
+
+def test_a_chip_with_the_same_npu_takes_the_package_and_says_so(made: Path, tmp_path: Path) -> None:
+    done = run(made, "--target", "rk3588", "--shared", made / "out", "--out", tmp_path / "taken")
+    assert done.returncode == 0, done.stderr[-3000:]
+    taken = tmp_path / "taken"
+    assert manifest.verify(taken) == []
+    assert {path.name for path in taken.iterdir()} == {path.name for path in (made / "out").iterdir()}
+    for variant in ("fp16", "int8"):
+        name = f"best_{variant}.rknn"
+        assert (taken / name).read_bytes() == (made / "out" / name).read_bytes()
+    platform = documents.read_yaml(taken / "rknn_source.yaml").value["rknn"]["platform"]
+    assert (platform["target"], platform["built_for"]) == ("rk3588", "rk3588s")
+    record, first = (json.loads((folder / "performance_rknn.json").read_text()) for folder in (taken, made / "out"))
+    assert record["accuracy_metrics"] == first["accuracy_metrics"]
+    assert record["issues"][-1]["what"].startswith("Built and measured once, for rk3588s")
+    assert Board.of_package(taken, tmp_path).data["target"] == "rk3588"
+
+
+def test_a_package_of_another_npu_or_changed_or_of_another_model_is_not_taken(made: Path, tmp_path: Path) -> None:
+    done = run(made, "--target", "rk3576", "--shared", made / "out", "--out", tmp_path / "a")
+    assert (done.returncode, "another NPU" in done.stderr) == (2, True), done.stderr
+    changed = tmp_path / "changed"
+    shutil.copytree(made / "out", changed)
+    (changed / "best_int8.rknn").write_bytes(b"RKNN")
+    done = run(made, "--target", "rk3588", "--shared", changed, "--out", tmp_path / "b")
+    assert (done.returncode, "not what was published" in done.stderr) == (6, True), done.stderr
+    other = toy_onnx.package(tmp_path / "other", toy_onnx.network(factor=2.0))
+    done = run(other, "--target", "rk3588", "--shared", made / "out", "--out", tmp_path / "c")
+    assert (done.returncode, "was not made of best.onnx" in done.stderr) == (3, True), done.stderr
 
 
 def test_without_images_there_is_fp16_only_with_the_reason(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mcwbuild.contract import inherit
+from mcwbuild.contract import inherit, targets
 from mcwbuild.contract.artefacts import RknnFacts, Tensor
 from mcwbuild.contract.documents import Document
 from mcwbuild.contract.errors import ContractBroken
@@ -20,7 +20,7 @@ from stages.common.findings import Finding
 from stages.common.ground_truth import Labels
 from stages.common.image_set import ImageSet
 from stages.families import FAMILIES
-from stages.rknn import compiler_log, outcome, readback, record, targets
+from stages.rknn import compiler_log, outcome, readback, record
 from stages.rknn.build import Built
 from stages.rknn.job import Measured, Quantization
 from stages.rknn.model import Model
