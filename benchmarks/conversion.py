@@ -17,7 +17,7 @@ from pathlib import Path
 
 import sides
 
-from mcwbuild.contract import dataset
+from mcwbuild.contract import dataset, documents
 
 GOAL = sides.Goal("time", 1.1)
 CALIBRATION_IMAGES = 50
@@ -38,35 +38,60 @@ sys.exit(any(step() != 0 for step in steps))
 
 
 def rows(args: argparse.Namespace) -> list[sides.Row]:
-    """One row for FP16, one for INT8."""
-    images = dataset.pick(dataset.read(args.data).splits["train"], CALIBRATION_IMAGES)
+    """One row for FP16, one for INT8 with a given list, one for INT8 with images chosen from the training split."""
     with tempfile.TemporaryDirectory(prefix="mcwbuild-benchmark-") as folder:
         listing = Path(folder, "dataset.txt")
-        listing.write_text("".join(f"{image.resolve()}\n" for image in images), "utf-8")
-        return [_row(variant, args, listing, Path(folder)) for variant in ("fp16", "int8")]
+        _list(listing, args, CALIBRATION_IMAGES)
+        given = [_row(variant, args, listing, Path(folder)) for variant in ("fp16", "int8")]
+        return [*given, _chosen(args, listing, Path(folder))]
+
+
+def _list(listing: Path, args: argparse.Namespace, count: int) -> None:
+    images = dataset.pick(dataset.read(args.data).splits["train"], count)
+    listing.write_text("".join(f"{image.resolve()}\n" for image in images), "utf-8")
+
+
+def _chosen(args: argparse.Namespace, listing: Path, folder: Path) -> sides.Row:
+    """INT8 as `--data` makes it, the choice and its size curve included; the bare script gets as many images."""
+    work = folder / "chosen"
+    ours = _ours("int8", args, work, ["--data", str(args.data.resolve())])
+    ours()
+    source = documents.read_yaml(work / "rknn_source.yaml").value
+    count = int(source["quantization"]["int8"]["dataset"]["size"])
+    _list(listing, args, count)
+    times = sides.alternate(ours, _bare("int8", args, work, listing), args.rounds)
+    return sides.Row(
+        f"conversion to INT8, {count} images chosen", "`stages.rknn`", "a bare toolkit script", *times, GOAL
+    )
 
 
 def _row(variant: str, args: argparse.Namespace, listing: Path, folder: Path) -> sides.Row:
     work = folder / variant
-    quantized = variant == "int8"
+    given = ["--dataset", str(listing)] if variant == "int8" else []
+    times = sides.alternate(_ours(variant, args, work, given), _bare(variant, args, work, listing), args.rounds)
+    return sides.Row(f"conversion to {variant.upper()}", "`stages.rknn`", "a bare toolkit script", *times, GOAL)
 
-    def ours() -> float:
+
+def _ours(variant: str, args: argparse.Namespace, work: Path, given: list[str]) -> sides.Timed:
+    def convert() -> float:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
         model = ["--onnx", str(args.onnx.resolve()), "--source", str(args.onnx.resolve().with_name("onnx_source.yaml"))]
-        chosen = ["--dtype", variant, "--target", TARGET, "--threads", str(args.threads)]
-        given = ["--dataset", str(listing)] if quantized else []
+        chosen = ["--dtype", variant, "--tune", "off", "--target", TARGET, "--threads", str(args.threads)]
         words = [*model, *chosen, *given, "--out", str(work)]
         return sides.run_stage([sys.executable, "-m", "stages.rknn", *words], work)
 
-    def bare() -> float:
+    return convert
+
+
+def _bare(variant: str, args: argparse.Namespace, work: Path, listing: Path) -> sides.Timed:
+    def script() -> float:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
-        words = [str(args.onnx.resolve()), str(work / "bare.rknn"), TARGET, str(listing) if quantized else ""]
+        words = [str(args.onnx.resolve()), str(work / "bare.rknn"), TARGET, str(listing) if variant == "int8" else ""]
         return sides.run([sys.executable, "-c", BARE, *words], work, OMP_NUM_THREADS=str(args.threads))[0]
 
-    times = sides.alternate(ours, bare, args.rounds)
-    return sides.Row(f"conversion to {variant.upper()}", "`stages.rknn`", "a bare toolkit script", *times, GOAL)
+    return script
 
 
 if __name__ == "__main__":
