@@ -22,8 +22,8 @@ import report
 import sides
 
 EXAMPLE = sides.ROOT / "examples" / "shapes"
-NAMES = ("help", "decode", "pipeline", "evaluator", "conversion", "ultralytics_export", "engines")
-ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "ultralytics_export": 3}
+NAMES = ("help", "decode", "pipeline", "evaluator", "conversion", "ultralytics_export", "engines", "tuning")
+ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "ultralytics_export": 3, "tuning": 3}
 OTHER_ROUNDS = 5
 
 
@@ -38,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--all-python", type=Path, help="of an environment with benchmarks/requirements-all.in")
     made.add_argument("--onnx", type=Path, default=sides.ROOT / "build" / "shapes" / "onnx_package" / "best.onnx")
     made.add_argument("--onnx-large", type=Path, default=sides.ROOT / "build/shapes-640/onnx_package/best.onnx")
+    made.add_argument("--folders", type=Path, default=sides.ROOT / "build" / "hard", help="of networks, for tuning")
     made.add_argument("--pt", type=Path, default=EXAMPLE / "best.pt")
     made.add_argument("--data", type=Path, default=EXAMPLE / "data.yaml")
     made.add_argument("--vendor", type=Path, help="yolov8.py of rknn_model_zoo, for decode")
@@ -62,6 +63,7 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
         "pipeline": (here, "", []),
         "evaluator": (args.onnx_python, "--onnx-python", [*model, "--onnx-large", str(args.onnx_large)]),
         "conversion": (args.rknn_python, "--rknn-python", model),
+        "tuning": (args.rknn_python, "--rknn-python", ["--folders", str(args.folders)]),
         "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
         "ultralytics_export": (args.all_python, "--all-python", ["--pt", str(args.pt), "--data", str(args.data)]),
     }

@@ -7,7 +7,7 @@ is wanted. Once one passes, layers that were not needed are taken back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from mcwbuild.contract.tuning import Effort
@@ -23,7 +23,7 @@ _SURER_TRIES = 3  # in `fast`, after one that is likely to pass, for one that do
 _BACK_TRIES = {"fast": 2, "full": 16}  # to find layers that were not needed
 _FINER_COST = 2.0  # cycles of a layer in float16 or int16, as a multiple of those in INT8
 _CYCLES_PER_KB = 55.0  # of the tables' memory traffic, for layers that have no cycles of their own
-NEARLY_ALL = 0.99999  # auto_hybrid's threshold that leaves next to nothing in INT8
+_NEARLY_ALL = 0.99999  # auto_hybrid's threshold for that, where the layers are not known
 _THRESHOLDS: dict[Effort, tuple[float, ...]] = {"off": (), "fast": (0.999,), "full": (0.98, 0.999, 0.9999)}
 
 
@@ -68,7 +68,7 @@ def following(asked: Question, tried: Sequence[Trial], layers: Sequence[Layer]) 
         return Step(asked.plain, "the plain build")
     if any(one.verdict == "passed" for one in tried):
         return _back(asked, tried, layers)
-    if _hopeless(tried):
+    if _hopeless(tried, layers):
         return None
     likely = next((place for place, one in enumerate(tried) if one.verdict == "likely"), None)
     if asked.effort == "fast" and likely is not None and len(tried) > likely + _SURER_TRIES:
@@ -81,16 +81,18 @@ def following(asked: Question, tried: Sequence[Trial], layers: Sequence[Layer]) 
     return step
 
 
-def _hopeless(tried: Sequence[Trial]) -> bool:
-    """Whether a build failed that has next to nothing in INT8: then no mixture passes."""
-    all_of_it = [one for one in tried if one.quantization.auto_hybrid == NEARLY_ALL]
-    return any(one.verdict in ("failed", "pruned") for one in all_of_it)
+def _hopeless(tried: Sequence[Trial], layers: Sequence[Layer]) -> bool:
+    """Whether a build failed that has every layer in float16: then no mixture with INT8 passes."""
+    whole = [
+        one for one in tried if layers and one.quantization.layers == _named(range(len(layers)), layers, "float16")
+    ]
+    return any(one.verdict in ("failed", "pruned") for one in whole)
 
 
-def ended(tried: Sequence[Trial]) -> str:
+def ended(tried: Sequence[Trial], layers: Sequence[Layer]) -> str:
     """Why there is nothing left to try, for people."""
-    if _hopeless(tried):
-        return "Even with nearly every layer in float16 it misses the gate: no mixture can pass."
+    if _hopeless(tried, layers):
+        return "Even with every layer in float16 it misses the gate: no mixture can pass."
     if any(one.verdict == "float16" for one in tried):
         return "It passes with nothing left in INT8, and with no mixture that was tried: FP16 is what it needs."
     return "Everything that this effort tries was tried."
@@ -120,7 +122,9 @@ def _candidates(asked: Question, tried: Sequence[Trial], layers: Sequence[Layer]
             yield Step(replace(base, auto_hybrid=cosine), f"the toolkit's choice of layers, cosine below {cosine:g}")
     yield from mixed[: _FAST_MIXED if fast else None]
     if "float16" in asked.finer:
-        yield Step(replace(base, auto_hybrid=NEARLY_ALL), "nearly every layer in float16: whether a mixture can pass")
+        whole = _named(range(len(layers)), layers, "float16")
+        chosen = replace(base, layers=whole) if whole else replace(base, auto_hybrid=_NEARLY_ALL)
+        yield Step(chosen, "every layer in float16: whether a mixture can pass")
     if fast:
         yield from _by_mmse(asked)
 
@@ -196,7 +200,7 @@ def share_left(chosen: set[int], layers: Sequence[Layer]) -> float:
     return (whole - moved) / left if left else 1.0
 
 
-def _named(chosen: set[int], layers: Sequence[Layer], finer: Finer) -> tuple[tuple[str, Finer], ...]:
+def _named(chosen: Iterable[int], layers: Sequence[Layer], finer: Finer) -> tuple[tuple[str, Finer], ...]:
     return tuple((tensor, finer) for place in sorted(chosen) for tensor in layers[place].tensors)
 
 

@@ -88,7 +88,7 @@ def _go_on(search: _Search, kept: Tries, budget: float, clock: Callable[[], floa
         layers = _layers(search)
         step = plan.following(search.asked, search.tries, layers)
         if step is None:
-            return plan.ended(search.tries)
+            return plan.ended(search.tries, layers)
         left = budget - (clock() - began)
         needed = _estimate(search, step)
         if left < needed:

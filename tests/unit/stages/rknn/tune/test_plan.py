@@ -32,7 +32,7 @@ def course(asked: Question, passes: Passes, layers: tuple[Layer, ...] = LAYERS) 
         chosen = step.quantization
         share = 1.0 if not chosen.layers else 1 - len(chosen.layers) / 24
         if chosen.auto_hybrid is not None:
-            share = 0.0 if chosen.auto_hybrid == plan.NEARLY_ALL else 0.5
+            share = 0.5
         made = replace(after(chosen, "passed" if passes(chosen) else "failed"), name=f"int8-{len(tried) + 1}")
         tried.append(replace(made, int8_share=share, cycles=round(12000 + 12000 * (1 - share)), size=1))
         assert len(tried) < 100
@@ -75,11 +75,11 @@ def test_layers_that_were_not_needed_are_taken_back() -> None:
 @pytest.mark.parametrize("effort", ["fast", "full"])
 def test_a_search_ends_tries_nothing_twice_and_is_the_same_again(effort: plan.Effort) -> None:
     asked = Question(effort, PLAIN, ("float16", "int16"))
-    tried = course(asked, lambda chosen: chosen.auto_hybrid == plan.NEARLY_ALL)
+    tried = course(asked, lambda chosen: len(chosen.layers) == 24)
     made = [one.quantization for one in tried]
     assert len(made) == len(set(made))
-    assert tried == course(asked, lambda chosen: chosen.auto_hybrid == plan.NEARLY_ALL)
-    assert tried[-1].verdict == "passed"
+    assert tried == course(asked, lambda chosen: len(chosen.layers) == 24)
+    assert "passed" in {one.verdict for one in tried}
 
 
 def test_mmse_is_the_last_one_of_fast_and_never_after_one_that_passed() -> None:
@@ -93,8 +93,8 @@ def test_mmse_is_the_last_one_of_fast_and_never_after_one_that_passed() -> None:
 
 def test_where_even_float16_fails_nothing_more_is_tried() -> None:
     tried = course(Question("fast", PLAIN), lambda chosen: False)
-    assert tried[-1].quantization.auto_hybrid == plan.NEARLY_ALL
-    assert "no mixture can pass" in plan.ended(tried)
+    assert len(tried[-1].quantization.layers) == 24
+    assert "no mixture can pass" in plan.ended(tried, LAYERS)
 
 
 def test_a_chip_of_integers_gets_no_float16() -> None:
