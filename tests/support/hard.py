@@ -27,7 +27,7 @@ def write(folder: Path, network: str) -> Path:
         "model": {"name": network, "type": "CNN", "task": "classification"},
         "classes": {"names": list(gratings.NAMES), "num_classes": len(gratings.NAMES)},
         "input": {"size": [gratings.SIDE, gratings.SIDE], "format": "RGB"},
-        "preprocessing": {"resize": {"method": "direct"}, "normalize": {"mean": PIXEL, "std": PIXEL}},
+        "preprocessing": {"resize": {"method": "direct"}, "normalize": {"mean": list(PIXEL), "std": list(PIXEL)}},
     }
     (folder / "training_source.yaml").write_text(yaml.safe_dump(source), "utf-8")
     gratings.write(folder / "data", TRAIN, VAL)
