@@ -182,6 +182,7 @@ def said(best: Trial, tries: Sequence[Trial]) -> str:
     if best.verdict not in ("passed", "likely"):
         return f"INT8: none of {len(tries)} tries passed; the best is {how}."
     share = "" if best.int8_share is None else f", {best.int8_share:.0%} of its cycles in INT8"
+    share += ": a mixed build" if choice.mixed(best) else ""
     end = "passes" if best.verdict == "passed" else "is likely to pass"
     return f"INT8: the try {best.name} of {len(tries)} {end}: {how}{share}."
 
