@@ -72,7 +72,10 @@ def read(path: Any, form: str = "BGR") -> np.ndarray:
 def picture(data: bytes, form: str = "BGR") -> np.ndarray:
     """`read` of a file's bytes. Raises ValueError where they are not a whole image."""
     reason = damage(data)
-    image = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        image = None if reason else cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        raise ValueError("it claims more pixels than OpenCV reads") from None
     if image is None:
         raise ValueError(reason or "no image that OpenCV can read")
     return _with_transparency(image, data) if form == "RGBA" else image

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import struct
+import zlib
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
@@ -11,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.stages.script.test_without_opencv import BLOCKED
 from tests.support.board import Board
 
 # A camera that gives some pictures and is pulled out: there is none in a test's machine.
@@ -145,14 +148,35 @@ def test_an_empty_folder_and_a_folder_that_is_not_there_are_told(board: Board, t
         assert message in done.stderr
 
 
-@pytest.mark.parametrize(
-    "data", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9", b"RIFF0000WEBP", b"BM" + b"\xff" * 60]
-)
-def test_corrupt_files_are_named_and_the_others_done(board: Board, tmp_path: Path, data: bytes) -> None:
+def claiming(columns: int, rows: int) -> bytes:
+    """A PNG that says it is that large, and holds next to nothing."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    head = struct.pack(">IIBBBBB", columns, rows, 8, 2, 0, 0, 0)
+    parts = ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+CORRUPT = {
+    "empty": b"",
+    "PNG's first bytes": b"\x89PNG\r\n\x1a\n",
+    "JPEG's ends": b"\xff\xd8\xff\xd9",
+    "WebP's first bytes": b"RIFF0000WEBP",
+    "BMP of nonsense": b"BM" + b"\xff" * 60,
+    "too many pixels": claiming(50_000, 50_000),
+    "pixels that are not there": claiming(200_000, 10),
+}
+
+
+@pytest.mark.parametrize("prelude", ["", BLOCKED], ids=["OpenCV", "Pillow"])
+@pytest.mark.parametrize("kind", CORRUPT)
+def test_corrupt_files_are_named_and_the_others_done(board: Board, tmp_path: Path, kind: str, prelude: str) -> None:
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a.png").write_bytes(data)
+    (tmp_path / "in" / "a.png").write_bytes(CORRUPT[kind])
     board.image("in/b.png")
-    done = board.run("in", "--json")
+    done = board.run("in", "--json", prelude=prelude)
     assert done.returncode == 2
     assert "in/a.png is no image that can be read" in done.stderr
     assert "Traceback" not in done.stderr
