@@ -13,6 +13,7 @@ import os
 import re
 import signal
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -39,6 +40,7 @@ from stages.rknn.program.results import Coco, Drawn, JsonLines, Lines, Outputs, 
 from stages.rknn.program.show import View, printable
 
 INTERRUPTED, TERMINATED, NO_READER = 130, 143, 141  # exit codes: 128 and the signal's number
+_TIMED = 10_000  # of the last frames: a camera may run for months
 _CORES = ("all", "auto", "0", "1", "2", "0_1", "0_1_2")
 _EXIT_CODES = (
     "exit codes: 0 done, 2 input, 4 the runtime failed, 5 the board lacks something, 6 refused, 130 interrupted,"
@@ -178,7 +180,9 @@ def look_at_all(session: Session, sources: Sequence[Source], network: Network) -
     show = args.show and can_show()
     if args.show and not show:
         note("no window: there is no display, or this OpenCV has none")
-    code, times = DONE, []
+    code = DONE
+    times: deque[Sequence[float]] = deque(maxlen=_TIMED)
+    first = True  # its time includes the weights' upload
     with contextlib.ExitStack() as stack:
         sinks: list[Any] = [Coco(args.coco, view)] if args.coco else []
         sinks += [Outputs(args.outputs, network.output_names)] if args.outputs else []
@@ -192,13 +196,15 @@ def look_at_all(session: Session, sources: Sequence[Source], network: Network) -
                 if result.error:
                     code = INPUT
                     sys.stderr.write(f"error: {printable(result.error)}\n")
+                elif first:
+                    first = False
                 else:
                     times.append(result.milliseconds)
                 for sink in sinks:
                     sink.take(result)
-    if len(times) > 1 and not args.json:
-        pre, inference, post = np.median(times[1:], axis=0)
-        line = f"median of {len(times) - 1}: pre {pre:.2f} ms, NPU {inference:.2f} ms, post {post:.2f} ms\n"
+    if times and not args.json:
+        pre, inference, post = np.median(times, axis=0)
+        line = f"median of {len(times)}: pre {pre:.2f} ms, NPU {inference:.2f} ms, post {post:.2f} ms\n"
         sys.stdout.write(line)
     return code
 
