@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 
 MOMENT = {"date", "conversion_date", "created", "latency_ms", "fps", "seconds", "sha256", "size", "model", "backend"}
-MOMENT |= {"build_seconds", "peak_memory_mb"}
+MOMENT |= {"simulator_ms", "build_seconds", "peak_memory_mb"}
 
 
 @pytest.fixture(scope="session")
