@@ -86,7 +86,14 @@ def network(
     return model
 
 
-def package(folder: Path, model: onnx.ModelProto, given: dict[str, Any] | None = None, *, signed: bool = True) -> Path:
+def package(
+    folder: Path,
+    model: onnx.ModelProto,
+    given: dict[str, Any] | None = None,
+    *,
+    signed: bool = True,
+    head: dict[str, Any] = HEAD,
+) -> Path:
     """Write best.onnx and onnx_source.yaml as the onnx phase does; unsigned: without the contract inside."""
     given = source() if given is None else given
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,11 +101,11 @@ def package(folder: Path, model: onnx.ModelProto, given: dict[str, Any] | None =
         metadata = {
             "mcwbuild.contract": inherit.canonical(inherit.critical(given)),
             "mcwbuild.contract_sha256": inherit.contract_sha256(given),
-            "mcwbuild.head": json.dumps(HEAD),
+            "mcwbuild.head": json.dumps(head),
         }
         helper.set_model_props(model, metadata)
     onnx.save(model, str(folder / "best.onnx"))
-    about = {"file": "best.onnx", "sha256": disk.sha256_of(folder / "best.onnx"), "head": HEAD}
+    about = {"file": "best.onnx", "sha256": disk.sha256_of(folder / "best.onnx"), "head": head}
     documents.write_yaml(
         folder / "onnx_source.yaml", {"schema": "onnx_source/1", **inherit.carry(given), "onnx": about}
     )

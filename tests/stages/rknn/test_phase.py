@@ -159,6 +159,12 @@ def test_a_failed_check_keeps_the_package_and_ends_with_3(tmp_path: Path) -> Non
     assert done.returncode == 3
     assert "NaN or infinity" in done.stderr
     assert (tmp_path / "out" / "best_fp16.rknn").exists()
+    # Seen before the build by the scan, and after it in what the simulator gave.
+    issues = json.loads((tmp_path / "out" / "performance_rknn.json").read_text())["issues"]
+    found = {issue["name"]: issue["evidence"] for issue in issues if "name" in issue}
+    assert {"fp16-overflow", "not-finite"} <= set(found)
+    assert found["fp16-overflow"]["layer"] == "/box/Mul"
+    assert "warning: fp16-overflow: " in done.stdout
 
 
 def test_a_failed_build_publishes_nothing(tmp_path: Path) -> None:
