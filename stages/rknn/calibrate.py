@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stages.rknn import calibration, choosing
 from stages.rknn.calibration import Calibration
 from stages.rknn.choosing import Candidates, Choice
 from stages.rknn.model import Model
-from stages.rknn.size_curve import STILL, SizeCurve
+
+if TYPE_CHECKING:
+    from stages.rknn.size_curve import SizeCurve
 
 
 def calibrate(
@@ -26,6 +28,8 @@ def calibrate(
     elif candidates.count is not None:
         by, images = "count", images[: candidates.count]
     else:
+        from stages.rknn.size_curve import SizeCurve  # loads ONNX, which the children's start need not wait for
+
         by, curve = "size curve", SizeCurve(model.path, model.contract, threads)
     made = calibration.write(images, model.contract, folder, on_progress, None if curve is None else curve.take)
     return replace(made, chosen=_chosen(candidates, choice, made, by, curve), leaked=_kept(choice, candidates))
@@ -56,21 +60,8 @@ def _chosen(
     }
     if curve is not None:
         block["curve"] = [{"images": point.images, "moved_percent": point.moved} for point in curve.points]
-        block |= {"limit_percent": STILL, "reason": in_words(curve, len(made.images), len(choice.images))}
+        block |= {"limit_percent": curve.limit, "reason": curve.in_words(len(made.images), len(choice.images))}
     return block
-
-
-def in_words(curve: SizeCurve, taken: int, there: int) -> str:
-    """Why that many images were taken."""
-    if curve.reason:
-        return f"{taken} images: {curve.reason}"
-    last = curve.points[-1] if curve.points else None
-    if last is None or last.images != taken or last.moved is None:
-        return f"all {there} images that there are"
-    half = f"the ranges of {taken // 2} images were {last.moved:g} % narrower"
-    if last.moved > STILL:
-        return f"{half}, and {taken} are the most that are taken"
-    return f"{half}, and {STILL:g} % is taken for standing still"
 
 
 def notes(made: Calibration) -> list[str]:

@@ -20,13 +20,18 @@ def _of_calibration(asked: Request, calibrated: Calibration) -> list[Finding]:
 
 def examine(asked: Request, calibrated: Calibration | None, bench: Bench) -> tuple[Finding, ...]:
     """Everything that is found, told on `bench`. The toolkit's children load beside it."""
-    from stages.rknn import scan  # loads ONNX, which the children's start need not wait for
+    # These load ONNX, which the children's start need not wait for.
+    from stages.rknn import scan
+    from stages.rknn.reference import BROKEN
 
     with bench.step("scan", f"activations of {scan.IMAGES} images") as step:
         images = asked.images.prepared(asked.model.contract, scan.IMAGES)
-        seen = scan.scan(asked.model.path, asked.model.contract, images, asked.threads)
-        found = seen.findings(asked.variants)
+        try:
+            seen = scan.scan(asked.model.path, asked.model.contract, images, asked.threads)
+            found, what = seen.findings(asked.variants), f"{len(seen.ranges)} tensors, nothing found"
+        except BROKEN:  # the toolkit, which uses it too, says why, with the layer
+            found, what = [], "ONNX Runtime cannot run the graph"
         found += [] if calibrated is None else _of_calibration(asked, calibrated)
-        step.result = ", ".join(one.name for one in found) or f"{len(seen.ranges)} tensors, nothing found"
+        step.result = ", ".join(one.name for one in found) or what
     tell(found, bench)
     return tuple(found)

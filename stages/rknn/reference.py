@@ -9,9 +9,19 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from stages.common.device import cpu_model
 from stages.common.images import normalise
+
+BROKEN: tuple[type[Exception], ...] = (  # what ONNX Runtime raises for a graph that it cannot run
+    failures.Fail,
+    failures.InvalidArgument,
+    failures.InvalidGraph,
+    failures.InvalidProtobuf,
+    failures.NotImplemented,
+    failures.RuntimeException,
+)
 
 
 class OnnxRunner:

@@ -15,9 +15,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
-from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from stages.common.images import normalise
+from stages.rknn.reference import BROKEN
 
 SIZES = (8, 16, 32, 64, 128)
 LEAST = 32  # of them: Rockchip advises 20 to 100 images
@@ -25,14 +25,6 @@ STILL = 2.0  # percent: the eighth part of an eight-bit step of a range is 0.05 
 WITHOUT = 50  # images where there is no curve: the middle of what Rockchip advises
 LARGE = 256 << 20  # bytes of an ONNX file: another session of it would take its size in memory twice
 _WITH_WEIGHTS = frozenset(("Conv", "ConvTranspose", "Gemm", "MatMul"))
-_BROKEN = (
-    failures.Fail,
-    failures.InvalidArgument,
-    failures.InvalidGraph,
-    failures.InvalidProtobuf,
-    failures.NotImplemented,
-    failures.RuntimeException,
-)
 
 
 @dataclass(frozen=True)
@@ -62,7 +54,7 @@ class SizeCurve:
             return
         try:
             self._session = _session(model, threads)
-        except _BROKEN as error:
+        except BROKEN as error:
             self.reason = f"ONNX Runtime cannot run the graph: {_first_line(error)}"
 
     def take(self, prepared: NDArray[np.uint8]) -> bool:
@@ -71,7 +63,7 @@ class SizeCurve:
         if self._session is not None:
             try:
                 self._widen(self._of_one(prepared))
-            except _BROKEN as error:
+            except BROKEN as error:
                 self._session, self.reason = None, f"ONNX Runtime failed: {_first_line(error)}"
         if self._session is None:
             return self._taken >= WITHOUT
@@ -81,6 +73,23 @@ class SizeCurve:
         moved = self.points[-1].moved
         still = moved is not None and moved <= STILL and self._taken >= LEAST
         return still or self._taken == SIZES[-1]
+
+    @property
+    def limit(self) -> float:
+        """By how many percent the ranges may still move."""
+        return STILL
+
+    def in_words(self, taken: int, there: int) -> str:
+        """Why `taken` images of those that are `there` were enough."""
+        if self.reason:
+            return f"{taken} images: {self.reason}"
+        last = self.points[-1] if self.points else None
+        if last is None or last.images != taken or last.moved is None:
+            return f"all {there} images that there are"
+        half = f"the ranges of {taken // 2} images were {last.moved:g} % narrower"
+        if last.moved > STILL:
+            return f"{half}, and {taken} are the most that are taken"
+        return f"{half}, and {STILL:g} % is taken for standing still"
 
     @property
     def ranges(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -122,6 +122,14 @@ def test_a_count_is_kept_and_a_list_is_taken_whole_in_its_order(tmp_path: Path) 
     assert made.leaked == ("1.png",)
 
 
+def test_a_long_list_is_chosen_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = toy_onnx.dataset(tmp_path / "data", 7)
+    monkeypatch.setattr(request, "WHOLE", 6)
+    made = calibrated(tmp_path, dataset=data.parent / "images" / "train")
+    assert made.chosen["by"] == "size curve"
+    assert made.chosen["candidates"] == 7
+
+
 def test_every_bad_line_of_a_list_is_told_at_once(tmp_path: Path) -> None:
     data = toy_onnx.dataset(tmp_path / "data", 2)
     (tmp_path / "data" / "cut.jpg").write_bytes(b"\xff\xd8\xff")

@@ -188,6 +188,14 @@ def test_a_fusion_rule_that_fails_is_turned_off_told_and_written_down(tmp_path: 
     assert worst > 0.999  # what is built without the rule is still the model
 
 
+def test_an_operator_that_nobody_knows_is_the_toolkits_failure_and_no_bug(tmp_path: Path) -> None:
+    toy_onnx.package(tmp_path, toy_onnx.network("FooBar"))
+    data = toy_onnx.dataset(tmp_path / "data")
+    done = run(tmp_path, "--target", "rk3588", "--data", data)
+    assert done.returncode == 4, done.stderr[-3000:]
+    assert 'Layer: FooBar "/box/extra"' in done.stderr
+
+
 def test_an_edited_critical_value_is_named_with_both_values(tmp_path: Path) -> None:
     toy_onnx.package(tmp_path, toy_onnx.network())
     document = tmp_path / "onnx_source.yaml"
