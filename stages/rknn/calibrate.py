@@ -71,6 +71,8 @@ def notes(made: Calibration) -> list[str]:
     if left_out["held_out"]:
         held = f"{left_out['held_out']} images of the training split are in the val or test split too"
         found.append(f"{held}: INT8 is not calibrated with them")
+    if left_out["duplicates"] and made.chosen["by"] == "list":
+        found.append(f"{left_out['duplicates']} images of the list are another one byte for byte, and were left out")
     if left_out["damaged"]:
         found.append(f"{left_out['damaged']} images of the training split cannot be read, and were left out")
     return found

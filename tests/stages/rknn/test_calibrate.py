@@ -115,11 +115,13 @@ def test_a_count_is_kept_and_a_list_is_taken_whole_in_its_order(tmp_path: Path) 
     data = toy_onnx.dataset(tmp_path / "data", 5)
     assert len(calibrated(tmp_path / "a", data=data, calibration_images=3).images) == 3
     listing = tmp_path / "data" / "list.txt"
-    listing.write_text("images/train/4.png\nimages/train/0.png\nimages/val/1.png\n")
+    shutil.copyfile(tmp_path / "data" / "images" / "train" / "0.png", tmp_path / "data" / "again.png")
+    listing.write_text("images/train/4.png\nimages/train/0.png\nimages/val/1.png\nagain.png\n")
     made = calibrated(tmp_path / "b", data=data, dataset=listing)
     assert made.images == ("4.png", "0.png", "1.png")
     assert made.chosen["by"] == "list"
     assert made.leaked == ("1.png",)
+    assert calibrate.notes(made) == ["1 images of the list are another one byte for byte, and were left out"]
 
 
 def test_a_long_list_is_chosen_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
