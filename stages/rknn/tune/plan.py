@@ -47,11 +47,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Question:
-    """What the search is about: its effort, the plain build, the finer types that the target computes in."""
+    """What the search is about: its effort, the plain build, the finer types that the target computes in; `mmse`:
+    whether there is time for that.
+    """
 
     effort: Effort
     plain: Quantization
     finer: tuple[Finer, ...] = ("float16",)
+    mmse: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,8 @@ def _int8_throughout(asked: Question) -> Iterator[Step]:
 
 
 def _by_mmse(asked: Question) -> Iterator[Step]:
+    if not asked.mmse:
+        return
     images = min(asked.plain.images, MMSE_IMAGES)
     yield Step(Quantization("mmse", "channel", images), "mmse finds ranges by trying them: slow, INT8 throughout")
 

@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 
 from mcwbuild import __version__
@@ -91,9 +91,15 @@ def _go_on(search: _Search, kept: Tries, budget: float, clock: Callable[[], floa
             return plan.ended(search.tries, layers)
         left = budget - (clock() - began)
         needed = _estimate(search, step)
+        slow = step.quantization.algorithm == "mmse"
+        if slow and left < needed:
+            minutes = max(1, round(needed / 60))
+            search.bench.note(f"mmse is left out: it takes about {minutes} min, and {max(0.0, left):.0f} s are left.")
+            search.asked = replace(search.asked, mmse=False)
+            continue
         if left < needed:
             return f"The budget of {budget:g} s was spent; {step.why} was not tried."
-        if step.quantization.algorithm == "mmse":
+        if slow:
             search.bench.note(f"mmse is tried next; it takes about {max(1, round(needed / 60))} min.")
         _try(search, step, not search.layers)
         state.save(kept, search.key, search.tries, search.layers)
@@ -171,16 +177,18 @@ def _found(search: _Search, reason: str) -> Found:
         again = f"{best.name}-again"
         outcome = search.workshop.make(again, "int8", best.quantization, search.bench.emit)
     if len(search.tries) > 1:
-        search.bench.note(said(best, search.tries), "info" if best.verdict in ("passed", "likely") else "warning")
+        search.bench.note(
+            said(best, search.tries, reason), "info" if best.verdict in ("passed", "likely") else "warning"
+        )
     passed = best.verdict in ("passed", "likely")
     return Found(outcome, tuple(search.tries), tuple(search.layers), "" if passed else reason)
 
 
-def said(best: Trial, tries: Sequence[Trial]) -> str:
+def said(best: Trial, tries: Sequence[Trial], reason: str) -> str:
     """The result in a sentence, for people."""
     how = in_words(best.quantization)
     if best.verdict not in ("passed", "likely"):
-        return f"INT8: none of {len(tries)} tries passed; the best is {how}."
+        return f"INT8: none of {len(tries)} tries passed; the best is {how}. {reason}"
     share = "" if best.int8_share is None else f", {best.int8_share:.0%} of its cycles in INT8"
     share += ": a mixed build" if choice.mixed(best) else ""
     end = "passes" if best.verdict == "passed" else "is likely to pass"

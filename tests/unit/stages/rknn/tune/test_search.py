@@ -169,6 +169,16 @@ def test_time_that_is_spent_ends_it_with_the_best_so_far(tmp_path: Path, bench: 
     assert any(isinstance(event, Noted) and event.level == "warning" for event in events)
 
 
+def test_mmse_is_left_out_where_there_is_no_time_for_it_and_the_rest_goes_on(
+    tmp_path: Path, bench: Bench, events: list[Event]
+) -> None:
+    workshop = stand(tmp_path, lambda chosen: 3.0 if "c9" in dict(chosen.layers) else 30.0, effort="full", budget=20.0)
+    found = search.int8(workshop, bench, lambda: 0.0)  # type: ignore[arg-type]
+    assert "mmse" not in {one.quantization.algorithm for one in found.tries}
+    assert "passed" in {one.verdict for one in found.tries}
+    assert any(isinstance(event, Noted) and event.text.startswith("mmse is left out") for event in events)
+
+
 def test_where_float16_fails_too_it_says_that_nothing_can_pass(tmp_path: Path, bench: Bench) -> None:
     found = search.int8(stand(tmp_path, lambda chosen: 30.0), bench)  # type: ignore[arg-type]
     assert "no mixture can pass" in found.reason
