@@ -22,8 +22,18 @@ import report
 import sides
 
 EXAMPLE = sides.ROOT / "examples" / "shapes"
-NAMES = ("help", "decode", "pipeline", "evaluator", "conversion", "ultralytics_export", "engines", "tuning")
-ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "ultralytics_export": 3, "tuning": 3}
+NAMES = (
+    "help",
+    "decode",
+    "pipeline",
+    "evaluator",
+    "conversion",
+    "simulator",
+    "ultralytics_export",
+    "engines",
+    "tuning",
+)
+ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "simulator": 2, "ultralytics_export": 3, "tuning": 3}
 OTHER_ROUNDS = 5
 
 
@@ -64,6 +74,7 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
         "evaluator": (args.onnx_python, "--onnx-python", [*model, "--onnx-large", str(args.onnx_large)]),
         "conversion": (args.rknn_python, "--rknn-python", model),
         "tuning": (args.rknn_python, "--rknn-python", ["--folders", str(args.folders)]),
+        "simulator": (args.rknn_python, "--rknn-python", model),
         "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
         "ultralytics_export": (args.all_python, "--all-python", ["--pt", str(args.pt), "--data", str(args.data)]),
     }
