@@ -8,10 +8,23 @@ from typing import Any
 
 from stages.common.agreement import NEGLIGIBLE_ERROR
 
+_SCORE_STEP = 1 / 255  # of a score from 0 to 1 in INT8
+_NO_DIRECTION = 0.5  # cosine
+
 
 def _differing(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The outputs whose difference is not negligible: others may hold next to nothing, which has no direction."""
-    return [row for row in rows if row["max_error"] is None or row["max_error"] > NEGLIGIBLE_ERROR]
+    """The outputs whose difference says something.
+
+    Not those whose difference is negligible, and not those that are silent: the scores of a scale that holds no object
+    are less than a step of INT8, which leaves them no direction. All that differ, where all are silent.
+    """
+    differing = [row for row in rows if row["max_error"] is None or row["max_error"] > NEGLIGIBLE_ERROR]
+    return [row for row in differing if not _silent(row)] or differing
+
+
+def _silent(row: Mapping[str, Any]) -> bool:
+    small = row["max_error"] is not None and row["max_error"] <= _SCORE_STEP
+    return small and (row["cosine"] is None or row["cosine"] < _NO_DIRECTION)
 
 
 def snr_db(rows: Iterable[Mapping[str, Any]]) -> float:
