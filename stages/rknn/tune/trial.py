@@ -99,14 +99,15 @@ def bar(tried: Sequence[Trial]) -> float | None:
     """The proxy in dB that a build has to reach to have its accuracy measured; None where every build's is.
 
     A drop of D where L is allowed needs noise that is D/L times as weak, if the drop goes with the noise; half of that
-    (in dB) is asked for. Of those that failed, the one that asks for most counts.
+    (in dB) is asked for. Of those that failed, the one that asks for least counts: one with less noise and a larger
+    drop shows how little the proxy knows of accuracy.
     """
     bars = []
     for one in tried:
         if one.verdict in ("failed", "likely") and one.snr_db is not None:
             far = one.drop / one.limit if one.drop and one.limit else 1.0
             bars.append(one.snr_db + max(_LEAST_GAIN, 5 * math.log10(max(far, 1.0))))
-    return round(max(bars), 2) if bars else None
+    return round(min(bars), 2) if bars else None
 
 
 def int8_share(log: CompilerLog) -> float | None:

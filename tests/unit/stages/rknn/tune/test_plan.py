@@ -119,6 +119,8 @@ def test_accuracy_is_measured_where_the_proxy_says_that_it_may_pass() -> None:
     assert trial.bar([after(PLAIN, "failed", 10.0)]) == pytest.approx(10 + 3.01)  # four times the drop: half of 6 dB
     assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "passed", 20.0)]) == pytest.approx(10 + 3.01)
     assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "pruned", 20.0)]) == pytest.approx(10 + 3.01)
+    # One with less noise fails too: that says that the noise is not all, so nobody is asked for more than the first.
+    assert trial.bar([after(PLAIN, "failed", 10.0), after(PLAIN, "failed", 10.5)]) == pytest.approx(10 + 3.01)
 
 
 def test_the_cheapest_that_passed_is_taken_if_most_of_it_is_int8() -> None:
