@@ -3,7 +3,7 @@
 Ours is `python -m stages.rknn --dtype int8 --tune fast`, the other side the same with `--tune off`: one plain build and
 its evaluation. Both run whole, in turns. Needs the rknn phase's environment, and the packages that
 
-    mcwbuild run --pt net.pt --source training_source.yaml --data data --target rk3588
+    mcwbuild run --pt net.pt --source training_source.yaml --data data --target rk3588 --out out
 
 makes in folders that `python -m tests.support.hard FOLDER NETWORK` wrote.
 """
