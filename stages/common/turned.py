@@ -36,7 +36,7 @@ def probabilistic_iou(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     x, y = ((one[:, None, axis] - other[None, :, axis]).astype(np.float64) for axis in (0, 1))
     (a1, b1, c1), (a2, b2, c2) = _covariances(one), _covariances(other)
     a, b, c = a1[:, None] + a2, b1[:, None] + b2, c1[:, None] + c2
-    whole = a * b - c**2
+    whole = np.maximum(a * b - c**2, 0)  # a determinant: below 0 by rounding alone, of boxes that are all but lines
     apart = (a * y**2 + b * x**2) / (whole + _SMALL) / 4 - c * x * y / (whole + _SMALL) / 2
     own = np.maximum(a1 * b1 - c1**2, 0)[:, None] * np.maximum(a2 * b2 - c2**2, 0)
     unlike = np.log(whole / (4 * np.sqrt(own) + _SMALL) + _SMALL) / 2

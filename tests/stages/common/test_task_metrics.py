@@ -18,7 +18,7 @@ from stages.common.mask_metrics import Encoded, encoded, judge_masks, outlines
 from stages.common.pose_metrics import AREA_OF_BOX, Skeletons, judge_poses, sigmas_of, skeletons
 from stages.common.poses import Poses
 from stages.common.segmentation import Segments
-from stages.common.turned import TurnedBoxes
+from stages.common.turned import TurnedBoxes, probabilistic_iou
 from stages.common.turned_metrics import judge_turned, turned_objects
 from tests.support.coco import box_rows, faster, faster_boxes
 
@@ -175,3 +175,13 @@ def test_polygons_and_keypoints_are_read_with_their_boxes(tmp_path: Path) -> Non
     (found,) = labels_of([image], {"model": {"task": "pose"}, "classes": names})
     assert found.points[0].tolist() == [[0.1, 0.2, 1], [0.3, 0.4, 1]]
     assert found.boxes.tolist() == [[0.5, 0.5, 0.2, 0.4]]
+
+
+def test_the_overlap_of_boxes_that_are_all_but_lines_is_a_number() -> None:
+    random = np.random.default_rng(0)
+    sides = 10 ** np.column_stack([random.uniform(-3, 5, 2000), random.uniform(-6, 1, 2000)])
+    boxes = np.column_stack([random.uniform(0, 500, (2000, 2)), sides, random.uniform(-2, 2, 2000)]).astype(np.float32)
+    for part in boxes.reshape(-1, 8, 5):
+        shared = probabilistic_iou(part, part[::-1])
+        assert np.isfinite(shared).all()
+        assert shared.max() <= 1.001
