@@ -33,6 +33,8 @@ def spread_over(count: int, begin: Callable[[], Callable[[int], Done]], numbers:
     """
     size = max(1, -(-len(numbers) // (count * _CHUNKS)))
     chunks = [numbers[place : place + size] for place in range(0, len(numbers), size)]
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # here, where its threads are: a copy that used OpenCV's would wait for them for ever
     pool = ProcessPoolExecutor(count, multiprocessing.get_context("fork"), _begin, (begin, os.getpid()))
     try:
         for made in pool.map(_do, chunks):
@@ -46,6 +48,7 @@ def spread_over(count: int, begin: Callable[[], Callable[[int], Done]], numbers:
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(threads)
 
 
 def _begin(begin: Callable[[], Callable[[int], Any]], parent: int) -> None:
@@ -53,7 +56,6 @@ def _begin(begin: Callable[[], Callable[[int], Any]], parent: int) -> None:
     tie_to(parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever interrupts means the whole; the parent ends its copies
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    cv2.setNumThreads(1)
     _work = begin()
 
 

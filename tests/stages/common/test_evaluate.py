@@ -259,6 +259,17 @@ def test_images_that_are_not_timed_are_shared_by_copies_of_the_process(tmp_path:
     assert found.metrics["map50_95"] == alone.metrics["map50_95"]
 
 
+def test_copies_of_a_process_whose_opencv_has_threads_do_not_wait_for_them(tmp_path: Path) -> None:
+    images = open_images(drawn(tmp_path, 24), None, CONTRACT)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    cv2.resize(np.zeros((4000, 4000, 3), np.uint8), (3000, 3000))  # now they are there
+    found = evaluate(Divided(os.getpid()), decode, images.images, images.labels, CONTRACT, SHARED)
+    assert len(found.results) == 24
+    assert cv2.getNumThreads() == 4
+    cv2.setNumThreads(before)
+
+
 def test_few_images_and_a_gpu_make_no_copies(tmp_path: Path) -> None:
     images = open_images(drawn(tmp_path, 40), None, CONTRACT)
     assert len(evaluate(Divided(os.getpid()), decode, images.images[:19], None, CONTRACT, SHARED).results) == 19
