@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import tempfile
 from dataclasses import replace
 from itertools import cycle, islice
@@ -70,13 +71,15 @@ def same(one: Evaluation, other: Evaluation) -> bool:
 
 def _built(model: Path, contract: Any, images: list[Path]) -> SimulatorRunner:
     """The INT8 build of the model, in the simulator."""
-    toolkit = Toolkit()
+    toolkit, model = Toolkit(), model.resolve()
     normal = contract["preprocessing"]["normalize"]
     with tempfile.TemporaryDirectory(prefix="mcwbuild-benchmark-") as folder:
         chosen = calibration.write(images, contract, Path(folder), lambda _done, _total: None)
+        os.chdir(folder)  # the toolkit leaves files of its own where it works
         toolkit.call("config", mean_values=[normal["mean"]], std_values=[normal["std"]], target_platform=TARGET)
         toolkit.call("load_onnx", str(model))
         toolkit.call("build", do_quantization=True, dataset=str(chosen.file))
+        os.chdir(sides.ROOT)
     toolkit.call("init_runtime")
     return SimulatorRunner(toolkit, TARGET)
 

@@ -30,7 +30,7 @@ Decode: TypeAlias = Callable[[Outputs, float], Candidates]
 Picture: TypeAlias = "Path | NDArray[np.uint8]"  # a file, or an image [H, W, 3] in blue-green-red
 
 WARMUP_RUNS = 3  # the first runs allocate memory and choose kernels
-TIMED_IMAGES = 50  # the median settles after a few; the 99th percentile is then all but the slowest
+TIMED_IMAGES = 32  # the median settles after a few; the 99th percentile is then all but the slowest
 LEAST_SHARED = 16  # images that are worth making copies of the process for
 
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_exported_is_a_typed_error() -> None:
 def test_the_weights_are_counted(network: torch.nn.Module) -> None:
     weights = sum(part.numel() for part in network.parameters())
     folded = 16  # the batch norm's scale and shift go into the convolution before it
-    assert graph.values(exported(network)) == weights - folded
+    assert graph.figures(exported(network))["parameters"] == weights - folded
 
 
 HOSTILE = [
