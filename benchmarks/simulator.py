@@ -71,7 +71,7 @@ def same(one: Evaluation, other: Evaluation) -> bool:
 
 def _built(model: Path, contract: Any, images: list[Path]) -> SimulatorRunner:
     """The INT8 build of the model, in the simulator."""
-    toolkit, model = Toolkit(), model.resolve()
+    toolkit, model, here = Toolkit(), model.resolve(), Path.cwd()
     normal = contract["preprocessing"]["normalize"]
     with tempfile.TemporaryDirectory(prefix="mcwbuild-benchmark-") as folder:
         chosen = calibration.write(images, contract, Path(folder), lambda _done, _total: None)
@@ -79,7 +79,7 @@ def _built(model: Path, contract: Any, images: list[Path]) -> SimulatorRunner:
         toolkit.call("config", mean_values=[normal["mean"]], std_values=[normal["std"]], target_platform=TARGET)
         toolkit.call("load_onnx", str(model))
         toolkit.call("build", do_quantization=True, dataset=str(chosen.file))
-        os.chdir(sides.ROOT)
+        os.chdir(here)
     toolkit.call("init_runtime")
     return SimulatorRunner(toolkit, TARGET)
 
