@@ -1,7 +1,7 @@
 """The rknn stage's conversion, its evaluation aside, beside a bare script of toolkit calls on the same model.
 
 Ours is `python -m stages.rknn`: check the inputs, build in a child process, read the file back, write the documents.
-The seconds in which nothing but its evaluation (the steps `test` and `compare`) is under way are taken off.
+The seconds in which nothing but its evaluation (the steps `test`, `compare` and `pictures`) is under way are taken off.
 The bare script imports the toolkit and calls config, load_onnx, build, export_rknn with the example's values.
 INT8 is calibrated with the same images; the bare script gives them to the toolkit as they are.
 Needs the rknn phase's environment.

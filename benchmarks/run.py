@@ -32,6 +32,8 @@ NAMES = (
     "ultralytics_export",
     "engines",
     "tuning",
+    "noop",
+    "batch",
 )
 ROUNDS = {"help": 11, "decode": 31, "conversion": 3, "simulator": 2, "ultralytics_export": 3, "tuning": 3}
 OTHER_ROUNDS = 5
@@ -76,6 +78,8 @@ def command(name: str, args: argparse.Namespace, answer: Path) -> list[str]:
         "tuning": (args.rknn_python, "--rknn-python", ["--folders", str(args.folders)]),
         "simulator": (args.rknn_python, "--rknn-python", model),
         "engines": (here, "", ["--run", str(args.onnx.parents[1])]),
+        "batch": (here, "", []),
+        "noop": (here, "", ["--pt", str(args.pt), "--data", str(args.data)]),
         "ultralytics_export": (args.all_python, "--all-python", ["--pt", str(args.pt), "--data", str(args.data)]),
     }
     python, option, words = needs[name]

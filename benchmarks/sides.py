@@ -18,7 +18,7 @@ from typing import Literal
 
 ROOT = Path(__file__).resolve().parents[1]
 _SPAN = 0.1  # seconds of one counted figure, for work inside this process
-_EVALUATION = ("evaluate", "test", "compare")
+_EVALUATION = ("evaluate", "test", "compare", "pictures")
 Timed = Callable[[], float]  # does the work once and returns its seconds
 Seconds = tuple[float, ...]
 

@@ -25,7 +25,8 @@ from stages.common import ground_truth
 from stages.common.evaluate import Evaluation, Settings, evaluate
 from stages.families import family_of
 from stages.rknn import calibration, measure
-from stages.rknn.toolkit import SimulatorRunner, Toolkit
+from stages.rknn.simulate import SimulatorRunner
+from stages.rknn.toolkit import Toolkit
 
 GOAL = sides.Goal("speed", 1.7)
 IMAGES, CALIBRATION_IMAGES, TARGET = 500, 20, "rk3588"
@@ -76,6 +77,7 @@ def _built(model: Path, contract: Any, images: list[Path]) -> SimulatorRunner:
     with tempfile.TemporaryDirectory(prefix="mcwbuild-benchmark-") as folder:
         chosen = calibration.write(images, contract, Path(folder), lambda _done, _total: None)
         os.chdir(folder)  # the toolkit leaves files of its own where it works
+        toolkit.renew()
         toolkit.call("config", mean_values=[normal["mean"]], std_values=[normal["std"]], target_platform=TARGET)
         toolkit.call("load_onnx", str(model))
         toolkit.call("build", do_quantization=True, dataset=str(chosen.file))

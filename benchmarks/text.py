@@ -2,7 +2,7 @@
 
     python benchmarks/text.py [--work build/text]
 
-The network is tests/models/text/crnn.pt. Everything is made anew.
+The network is examples/ocr/best.pt. Everything is made anew.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from mcwbuild.contract import disk
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "ocr.md"
 MARK = "<!-- figures: written by benchmarks/text.py -->\n"
-MODEL = ROOT / "tests" / "models" / "text"
+MODEL = ROOT / "examples" / "ocr"
 GRAINS = (1, 3, 4)  # times the noise of the training
 WORDS = ("--train", "200", "--val", "256")
 
@@ -34,7 +34,7 @@ def convert(grain: int, work: Path) -> dict[str, Any]:
     folder.mkdir(parents=True)
     drawn = [python_of_pt(), ROOT / "benchmarks" / "draw_words.py", folder / "words", *WORDS, "--grain", str(grain)]
     subprocess.run([str(word) for word in drawn], check=True)
-    command = [sys.executable, "-m", "mcwbuild", "run", "--pt", MODEL / "crnn.pt", "--target", TARGET, *CALIBRATED]
+    command = [sys.executable, "-m", "mcwbuild", "run", "--pt", MODEL / "best.pt", "--target", TARGET, *CALIBRATED]
     command += [
         "--source",
         MODEL / "training_source.yaml",

@@ -11,7 +11,7 @@ from mcwbuild.contract import inherit, schemas
 from mcwbuild.published import Model, Published, models
 
 Verdict = Literal["better", "worse", "within noise", "the same", "unknown"]
-_SAME = 1e-5  # of a metric from 0 to 1: records round to 6 digits
+SAME = 1e-5  # of a metric from 0 to 1: records round to 6 digits
 _NOT_OPTIONS = ("evaluation", "previous", "source", "onnx", "pt", "threads", "resume")  # inputs, or said elsewhere
 _MADE = ("evaluation", "previous", "source")  # of the phase before: compared by themselves
 _DEVICE = ("kind", "model", "cpu", "backend")
@@ -252,11 +252,11 @@ def _measure(name: str, a: float | None, b: float | None, row: Mapping[str, Any]
         why = reason or "It is not kept image by image."
         return Measure(name, a, b, difference, None, "unknown" if difference else "the same", why)
     off = [abs(there - here) for there, here in ((row["a"], a), (row["b"], b)) if there is not None]
-    if len(off) < len("ab") or max(off) > _SAME:
+    if len(off) < len("ab") or max(off) > SAME:
         why = row["reason"] or "What was kept image by image does not add up to the record's value."
         return Measure(name, a, b, difference, None, "unknown", why)
     if row["interval"] is None:
-        same = abs(difference) <= _SAME and "judged as before" in str(row["reason"])
+        same = abs(difference) <= SAME and "judged as before" in str(row["reason"])
         return Measure(name, a, b, difference, None, "the same" if same else "unknown", row["reason"])
     low, high = row["interval"]
     verdict: Verdict = "better" if low > 0 else "worse" if high < 0 else "within noise"

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import disk, jsontext
+from mcwbuild.contract.bounds import MODEL_BYTES
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, Problem, Refused, StageFailed
 from mcwbuild.contract.phases import Phase
 
-MODEL_BUDGET = 2 << 30  # bytes: protobuf, and so ONNX, ends at 2 GiB
 DOCUMENT_BUDGET = 16 << 20  # bytes: 1000 classes in every metric are 0.5 MB
 SHOWN = 20  # problems that are told one by one: a folder may hold a million files
 _NO_SURPRISES = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
@@ -47,6 +47,8 @@ def admit(raw: Path, phase: Phase, into: Path, only: Collection[str] = ()) -> No
     except OSError as error:
         if error.errno == errno.ENOENT:
             raise StageFailed(f"The {phase.name} stage made no package.", kind="no-package") from error
+        if error.errno in (errno.EIO, errno.ENOSPC, errno.ENOMEM, errno.EMFILE, errno.ENFILE):
+            raise lacking_disk(raw, error) from error
         raise Refused(f"The {phase.name} stage's output is not a folder.", kind="output") from error
     unsafe: list[Problem] = []
     broken: list[Problem] = []
@@ -61,13 +63,13 @@ def admit(raw: Path, phase: Phase, into: Path, only: Collection[str] = ()) -> No
                 unsafe.append(Problem(str(found), file=name))
             except _Changed as found:
                 broken.append(Problem(str(found), file=name))
+        into.chmod(0o755)
     except OSError as error:
         raise lacking_disk(into, error) from error
     finally:
         os.close(folder)
     if unsafe or broken:
         raise _verdict(phase, unsafe, broken)
-    into.chmod(0o755)
 
 
 def outcome(staging: Path) -> Any:
@@ -95,7 +97,7 @@ def admit_state(raw: Path, into: Path) -> bool:
     try:
         into.parent.mkdir(mode=0o700, exist_ok=True)
         private.unlink(missing_ok=True)
-        _copy(folder, into.name, private, MODEL_BUDGET)
+        _copy(folder, into.name, private, MODEL_BYTES.value)
         disk.sync_tree(into.parent)
         private.replace(into)
         disk.sync_folder(into.parent)
@@ -131,7 +133,7 @@ class _Changed(Exception):
 def budget(name: str, phase: Phase) -> int:
     """How many bytes a package's file may have."""
     model = name in phase.artefacts and not name.endswith(".py")
-    return MODEL_BUDGET if model else DOCUMENT_BUDGET
+    return MODEL_BYTES.value if model else DOCUMENT_BUDGET
 
 
 def _declared(folder: int, declared: Collection[str], unsafe: list[Problem]) -> Iterator[str]:

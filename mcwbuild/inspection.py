@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mcwbuild import gate
-from mcwbuild.contract import artefacts, documents, inherit, look, manifest, readback, validate
+from mcwbuild.contract import artefacts, disk, documents, inherit, look, manifest, readback, validate
 from mcwbuild.contract.errors import ContractBroken, McwbuildError, Problem, Refused
 from mcwbuild.contract.phases import MANIFEST, ONNX, PHASES, RKNN, Phase
 from mcwbuild.gate import SHOWN
@@ -91,6 +91,13 @@ def _documents(package: Path, phase: Phase) -> None:
             "Make the package again.",
             kind="contract",
         )
+    if other := list(_other_models(package, phase, performance)):
+        raise ContractBroken(
+            f"{phase.performance} was measured on other models than those beside it.",
+            remedy="Make the package again.",
+            kind="contract",
+            problems=other,
+        )
     _board(package, phase, contract, performance.value)
     differing = list(_read_back(package, phase, source))
     if differing:
@@ -100,6 +107,16 @@ def _documents(package: Path, phase: Phase) -> None:
             kind="contract",
             problems=differing,
         )
+
+
+def _other_models(package: Path, phase: Phase, performance: documents.Document) -> Iterator[Problem]:
+    """Where the record names another SHA-256 than the model's file has: it was exchanged after it was measured."""
+    model = performance.value["model_info"]
+    measured = {f"best_{variant}.rknn": block for variant, block in model.items()} if phase is RKNN else {}
+    for name, block in (measured or ({"best.onnx": model} if phase is ONNX else {})).items():
+        written, path = block.get("sha256"), package / name
+        if written is not None and look.is_file(path) and disk.sha256_of(path) != written:
+            yield performance.problem(("model_info",), f"the record names {written[:12]} and not the SHA-256 of {name}")
 
 
 def board_record(package: Path, phase: Phase) -> Mapping[str, Any] | None:
@@ -143,7 +160,7 @@ def inherits(package: Path, phase: Phase, given: Path) -> None:
 
 
 def chain(packages: tuple[Path, ...]) -> list[McwbuildError]:
-    """Compare the contracts of packages of one run with each other, first to last."""
+    """Packages of one run held against each other: the contract, first to last, and what each was made from."""
     errors: list[McwbuildError] = []
     first: tuple[Phase, Any] | None = None
     for package in packages:
@@ -158,4 +175,27 @@ def chain(packages: tuple[Path, ...]) -> list[McwbuildError]:
                 first = (phase, source)
         except McwbuildError as error:
             errors.append(error)
+    _collect(errors, lambda: _made_from_each_other(packages))
     return errors
+
+
+def _made_from_each_other(packages: tuple[Path, ...]) -> None:
+    """What a package was made from is what the phase before has now. Raises ContractBroken, InputError."""
+    made: dict[str, tuple[Path, str]] = {}  # file -> the package that holds it, its SHA-256
+    problems = []
+    for package in packages:
+        (record,) = validate.require_all([(package / MANIFEST, "manifest")])
+        for place, item in enumerate(record.value["inputs"]):
+            holder, sha256 = made.get(item["file"], (package, item["sha256"]))
+            if sha256 != item["sha256"]:
+                told = f"it was made from another {item['file']} than {holder.name} holds"
+                problems.append(record.problem(("inputs", place, "sha256"), told))
+        if phase_of(package) is not RKNN:  # targets' packages stand beside each other
+            made |= {item["file"]: (package, item["sha256"]) for item in record.value["outputs"]}
+    if problems:
+        raise ContractBroken(
+            "Packages of one run were not made from each other.",
+            remedy="Run again: what is not up to date is made anew.",
+            kind="chain",
+            problems=problems,
+        )

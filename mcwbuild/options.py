@@ -23,7 +23,8 @@ PREFIX = "MCWBUILD_"
 Dtype = Literal["fp16", "int8", "both"]
 Progress = Literal["auto", "tty", "plain", "quiet", "json"]
 DTYPES: tuple[Dtype, ...] = ("both", "fp16", "int8")
-ENGINES = ("auto", "docker", "local")
+ENGINES = ("auto", "docker", "local", "dask")
+WORKER_ENGINES = ("auto", "docker", "local")
 PROGRESS: tuple[Progress, ...] = ("auto", "tty", "plain", "quiet", "json")
 ALGORITHMS = ("normal", "kl_divergence", "mmse")
 
@@ -136,6 +137,19 @@ OPTIONS: tuple[Option, ...] = (
     Option("target", targets, (), "Rockchip platform; may be given several times.", "CHIP"),
     Option("dtype", one_of(*DTYPES), "both", "fp16 for accuracy, int8 for speed, or both.", "|".join(DTYPES)),
     Option("engine", one_of(*ENGINES), "auto", "Where stages run.", "|".join(ENGINES)),
+    Option("scheduler", str, None, "The dask engine's scheduler, tls:// or on this machine.", "ADDRESS", in_file=False),
+    _path("shared_folder", "Folder at the same path on this machine and the dask engine's workers.", "DIR", False),
+    Option(
+        "worker_engine",
+        one_of(*WORKER_ENGINES),
+        "auto",
+        "Where the dask engine's workers run stages.",
+        "|".join(WORKER_ENGINES),
+        in_file=False,
+    ),
+    _path("dask_tls_ca", "Certificates that the dask engine trusts, PEM.", "FILE", False),
+    _path("dask_tls_cert", "The dask engine's own certificate, PEM.", "FILE", False),
+    _path("dask_tls_key", "Its key, PEM.", "FILE", False),
     Option("memory", size_in_bytes, None, "Memory of a stage's container.  [default: 80 % of the machine's]", "SIZE"),
     _path("out", "Folder of the packages.  [default: build/NAME]", "DIR"),
     Option("name", str, None, "Name of the model.  [default: model.name, else the checkpoint's folder]", "NAME"),
@@ -163,6 +177,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option("tune_budget", seconds, None, "Most time for that search: minutes, or 90s, 2h.  [default: 30m]", "TIME"),
     Option("layers", truth, False, "Record the error of every INT8 layer.", "true|false"),
+    Option("reproducible", truth, False, "Make each .rknn the same to the last byte; slower.", "true|false"),
     Option("conf", number(0, 1), 0.25, "Confidence threshold of the deployed model.", "0-1"),
     Option("iou", number(0, 1), 0.7, "IoU above which the weaker of two boxes is dropped.", "0-1"),
     Option("max_detections", whole(1, 10000), 300, "Boxes kept per image.", "N"),
@@ -193,6 +208,8 @@ OPTIONS: tuple[Option, ...] = (
         "auto|off",
     ),
     Option("strict", truth, False, "A gate that is undecided counts as failed.", "true|false"),
+    Option("store", truth, True, "Take packages that were made of the same before, and keep new ones.", "true|false"),
+    Option("store_limit", size_in_bytes, 20 << 30, "Most that is kept of them.  [default: 20g]", "SIZE"),
     Option("threads", whole(1, 1024), None, "CPU threads of a stage.  [default: all]", "N"),
     Option("progress", one_of(*PROGRESS), "auto", "How progress is shown, on standard error.", "|".join(PROGRESS)),
 )

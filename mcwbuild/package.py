@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 5.0  # seconds for another run that is about to end
 LOGS = "logs"
-_STAGING = re.compile(r"\.tmp-mcwbuild-[a-z]+-[0-9a-f]{8}")
+_STAGING = re.compile(r"\.tmp-mcwbuild-[a-z]+-[0-9a-f]{8}|\.\.lock-holder\.[0-9a-f]{8}\.tmp")  # the latter half-written
 _PARKED = re.compile(rf"\.old-({'|'.join(phase.package for phase in PHASES.values())})-[0-9a-f]{{8}}")
 
 
@@ -76,32 +76,46 @@ class Workspace:
         """Removes the staging folders and lets go of the lock, however the run ended."""
         for left in self._made:
             with suppress(OSError):  # the next run's recovery tries again
-                _discard(left, self.out)
+                _discard(left)
+            if left.parent != self.out.absolute():
+                with suppress(OSError):  # it holds a package, as a rule
+                    left.parent.rmdir()
         self._made.clear()
         with suppress(OSError):
             (self.out / ".lock-holder").unlink()
         if self._lock is not None:
-            self._lock.release()
+            with suppress(OSError):  # the process's end frees it too
+                self._lock.release()
             self._lock = None
 
-    def staging(self, phase: Phase) -> Path:
-        """A new private folder on the output's file system; removed when the workspace is left."""
-        folder = self.out.absolute() / f".tmp-mcwbuild-{phase.name}-{secrets.token_hex(4)}"
+    def staging(self, phase: Phase, beside: Path | None = None) -> Path:
+        """A new private folder in `beside`, a package's folder, or in the output's; removed when the workspace is left.
+
+        Steps that run at the same time have a folder each, so that none takes another's state for its own.
+        """
+        parent = self._beside(beside)
+        folder = parent / f".tmp-mcwbuild-{phase.name}-{secrets.token_hex(4)}"
         try:
+            parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=0o700)
         except OSError as error:
             raise lacking_disk(self.out, error) from error
         self._made.append(folder)
         return folder
 
-    def state(self, kind: Resumable) -> Path | None:
-        """The state of work that an earlier run did not end, if there is one."""
-        state = self.out.absolute() / kind.folder / kind.file
+    def _beside(self, beside: Path | None) -> Path:
+        return (self.out if beside is None else beside).absolute()
+
+    def state(self, kind: Resumable, beside: Path | None = None) -> Path | None:
+        """The state of work that an earlier run did not end, if there is one; `beside` as for `staging`."""
+        state = self._beside(beside) / kind.folder / kind.file
         return state if state.is_file() and not state.is_symlink() else None
 
-    def forget(self, kind: Resumable) -> None:
+    def forget(self, kind: Resumable, beside: Path | None = None) -> None:
         """The state is of no use any more: the package is there, or the work shall begin anew."""
-        for folder in (*(left / kind.staged for left in self._made), self.out / kind.folder):
+        own = self._beside(beside)
+        staged = [left / kind.staged for left in list(self._made) if left.parent == own]
+        for folder in (*staged, own / kind.folder):
             with suppress(OSError):  # it costs space, and the next run begins anew over it
                 disk.remove_tree(folder)
 
@@ -133,16 +147,18 @@ def recover(out: Path) -> None:
         else:
             parked.rename(target)
             disk.sync_folder(target.parent)
-    for left in list(out.iterdir()):
+    for left in [*out.iterdir(), *out.glob("*/.tmp-mcwbuild-*")]:
         if _STAGING.fullmatch(left.name):
             with suppress(OSError):
-                _discard(left, out)
+                _discard(left)
 
 
-def _discard(staging: Path, out: Path) -> None:
+def _discard(staging: Path) -> None:
     """Removes a staging folder; the state of long work in it is kept. Raises OSError: then the folder stays."""
     for kind in KINDS:
-        admit_state(staging / kind.staged, out / kind.folder / kind.file)
+        if not staging.name.startswith(f".tmp-mcwbuild-{kind.phase}-"):
+            continue  # a stage has no say in another phase's work
+        admit_state(staging / kind.staged, staging.parent / kind.folder / kind.file)
     disk.remove_tree(staging)
 
 

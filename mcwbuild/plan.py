@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.limits import KEYS, SPEEDUP
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
-from mcwbuild.contract.resumable import TRAINING, TUNING, Resumable
+from mcwbuild.contract.resumable import EVALUATIONS, TRAINING, TUNING, Resumable
 from mcwbuild.contract.targets import TARGETS
 from mcwbuild.options import Settings
 
@@ -45,11 +45,31 @@ class Step:
         return self.options[self.options.index("--target") + 1] if self.phase is RKNN else None
 
     @property
-    def resumes(self) -> Resumable | None:
-        """The work in it that may be stopped, and go on; None where it is too short for that."""
+    def resumes(self) -> tuple[Resumable, ...]:
+        """The kinds of work in it that may be stopped, and go on."""
+        if any(flag == "--shared" for flag, _ in self.inputs):
+            return ()  # it copies
+        evaluations = tuple(kind for kind in EVALUATIONS.values() if kind.phase == self.phase.name)
         if self.trains:
-            return TRAINING
-        return TUNING if "--tune" in self.options and ("--tune", "off") not in pairwise(self.options) else None
+            return (TRAINING, *evaluations)
+        tunes = "--tune" in self.options and ("--tune", "off") not in pairwise(self.options)
+        return (TUNING, *evaluations) if tunes else evaluations
+
+    def with_kept(self) -> Step:
+        """The step without an evaluation and results that the phase before did not keep."""
+        kept = (item for item in self.inputs if item[0] not in ("--evaluation", "--results") or look.is_file(item[1]))
+        return replace(self, inputs=tuple(kept))
+
+    def sharing(self, parts: int, threads: int) -> Step:
+        """The step with a share of its threads, of all `threads` where it names none; its key is the same."""
+        if any(flag == "--shared" for flag, _ in self.inputs):
+            return self  # it copies
+        options = list(self.options)
+        if "--threads" in options:
+            place = options.index("--threads")
+            threads = int(options[place + 1])
+            del options[place : place + 2]
+        return replace(self, options=(*options, "--threads", str(max(1, threads // parts))))
 
     @property
     def title(self) -> str:
@@ -86,9 +106,12 @@ def _optional(*pairs: tuple[str, Path | None]) -> tuple[tuple[str, Path], ...]:
     return tuple((flag, path) for flag, path in pairs if path is not None)
 
 
-def evaluation_beside(previous: Path | None, phase: Phase) -> tuple[tuple[str, Path], ...]:
-    """The phase's evaluation image by image, which lies beside its record where accuracy was measured."""
-    return () if previous is None else (("--evaluation", previous.with_name(phase.evaluation)),)
+def kept_beside(previous: Path | None, phase: Phase) -> tuple[tuple[str, Path], ...]:
+    """The phase's evaluation and results, which lie beside its record where they were kept."""
+    if previous is None:
+        return ()
+    results = (("--results", previous.with_name(phase.results)),) if phase is ONNX else ()  # only rknn asks for them
+    return ("--evaluation", previous.with_name(phase.evaluation)), *results
 
 
 def trust(settings: Settings) -> tuple[list[str], tuple[tuple[str, Path], ...]]:
@@ -112,6 +135,12 @@ def _unchecked(settings: Settings) -> list[str]:
 def evaluation_images(dataset: Dataset | None) -> tuple[Path, ...]:
     """The labelled images that every phase is measured on: the validation split."""
     return dataset.splits.get("val", ()) if dataset else ()
+
+
+def rknn_images(dataset: Dataset | None, count: int | None) -> tuple[Path, ...]:
+    """What phase 3 reads: the images that are measured, and those that INT8's calibration is chosen from."""
+    pool = calibration_pool.pool(dataset, max(calibration_pool.MOST, count or 0)) if dataset else ()
+    return (*evaluation_images(dataset), *pool)
 
 
 def gates(settings: Settings, phase: Phase) -> list[str]:
@@ -151,7 +180,7 @@ def onnx_step(
         ("--pt", pt),
         ("--source", source),
         *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
-        *evaluation_beside(previous, PT),
+        *kept_beside(previous, PT),
         *code,
     )
     images = evaluation_images(dataset)
@@ -169,17 +198,16 @@ def rknn_steps(
         ("--onnx", onnx),
         ("--source", source),
         *_optional(("--previous", previous), ("--data", settings["data"]), ("--dataset", settings["dataset"])),
-        *evaluation_beside(previous, ONNX),
+        *kept_beside(previous, ONNX),
     )
     options = [*gates(settings, RKNN), "--dtype", settings["dtype"], "--algorithm", settings["algorithm"]]
     options += ["--optimization-level", str(settings["optimization_level"])]
     options += ["--tune", settings["tune"]]
     options += ["--tune-budget", f"{settings['tune_budget']:g}s"] if settings["tune_budget"] else []
-    options += ["--layers"] if settings["layers"] else []
+    options += [f"--{name}" for name in ("layers", "reproducible") if settings[name]]
     count: int | None = settings["calibration_images"]
     options += [*(["--calibration-images", str(count)] if count else []), *_shared(settings)]
-    pool = calibration_pool.pool(dataset, max(calibration_pool.MOST, count or 0)) if dataset else ()
-    images = (*evaluation_images(dataset), *pool)
+    images = rknn_images(dataset, count)
     several = len(settings["target"]) > 1
     built: dict[str, Path] = {}
     steps = []

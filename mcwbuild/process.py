@@ -6,9 +6,11 @@ import os
 import subprocess
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 _LINES = 200  # of a program's errors that are kept
 MOST = 64 << 20  # bytes of a program's output that are taken
@@ -75,3 +77,39 @@ def call(
             raise TimeoutError(f"{command[0]} was not done after {timeout:.0f} seconds")
         output.seek(0)
         return Done(code, output.read(MOST), "\n".join(lines))
+
+
+class Started:
+    """A program under way: its errors line by line, then its output and exit code."""
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
+        self._process, self._output = process, output
+
+    def errors(self) -> Iterator[str]:
+        """Each line of its standard error, until it closes that."""
+        assert self._process.stderr is not None
+        for raw in self._process.stderr:
+            if line := raw.decode("utf-8", "replace").strip():
+                yield line
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with suppress(ProcessLookupError):
+            self._process.terminate()
+
+    def end(self) -> tuple[bytes, int]:
+        """Its standard output and its exit code, negative for a signal, when it has ended."""
+        code = self._process.wait()
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+        with self._output as output:
+            output.seek(0)
+            return output.read(MOST), code
+
+
+def start(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Started:
+    """Start `command` without an input, with these variables beside this process's; it is the caller's to `end`."""
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    whole = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.PIPE, env=whole)
+    return Started(process, output)

@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import signal
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import click
 
 from mcwbuild import __version__
+from mcwbuild.contract import bounds
 from mcwbuild.contract.errors import ExitCode, McwbuildError
 
 VERBS: dict[str, str] = {
     "run": "The whole way: PyTorch to ONNX to RKNN, measured at every phase.",
+    "batch": "Many models: a list of them, several at once, one summary.",
+    "summary": "One summary of several batches: a matrix's cells.",
     "train": "Phase 1 with a training: a dataset to a measured checkpoint.",
     "export": "Phase 2 alone: PyTorch to ONNX.",
     "convert": "Phase 3 alone: ONNX to RKNN.",
     "init": "Write training_source.yaml from a checkpoint.",
+    "plan": "Which steps a run would do, which are fresh, and why the others are not.",
     "ledger": "What each phase measured, in one table: accuracy, drop, latency, size.",
+    "report": "The page of a run: report.html, report.md and report.json, from its packages.",
     "board": "Measure a package on a board: pack, run, merge.",
     "compare": "What changed between two packages or runs, and whether it is more than noise.",
     "verify": "Check packages: hashes, schemas, contract, and the models' own bytes.",
+    "replay": "Repeat what made a run or a package, and tell whether the same comes of it.",
     "images": "The stages' Docker images: build, list, prune, wheelhouse.",
     "doctor": "Tell what is ready on this machine and what is not.",
+    "clean": "Remove what is of no use in mcwbuild's cache; --dry-run tells.",
     "targets": "The chips: what each can do, and which share a build.",
     "explain": "Name the known failures in a log of the toolkit.",
+    "bug-report": "Logs, documents and versions of a run in one archive, without model or images.",
     "schema": "Print a JSON Schema, or the table of all fields.",
     "config": "Show every option and where its value comes from.",
 }
@@ -44,7 +54,8 @@ class Verbs(click.Group):
         """The verb's command, from its own module."""
         if cmd_name not in VERBS:
             return None
-        command = getattr(importlib.import_module(f"mcwbuild.cli.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(importlib.import_module(f"mcwbuild.cli.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
@@ -95,6 +106,7 @@ def script() -> NoReturn:
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit code: the error boundary of the orchestrator."""
     try:
+        bounds.require()
         value: Any = cli.main(argv, prog_name="mcwbuild", standalone_mode=False)
         return value if isinstance(value, int) else 0
     except McwbuildError as error:
@@ -123,8 +135,26 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return int(ExitCode.BUG)
+    except OSError as error:
+        return _failed_disk(error)
     except Exception as bug:  # the command line's boundary: a bug is told as one, with its traceback in a file
-        from mcwbuild.report import console
+        return _bug(bug)
 
-        console.show_bug(bug)
-        return int(ExitCode.BUG)
+
+def _bug(bug: Exception) -> int:
+    from mcwbuild.report import console
+
+    console.show_bug(bug)
+    return int(ExitCode.BUG)
+
+
+def _failed_disk(error: OSError) -> int:
+    """A disk that is full or fails, wherever the program stood: `mcwbuild ... > /dev/full` too."""
+    from mcwbuild.gate import lacking_disk
+    from mcwbuild.report import console
+
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO):
+        return _bug(error)
+    lacking = lacking_disk(Path(error.filename or "The standard output"), error)
+    console.show_error(lacking)
+    return int(lacking.code)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli import inputs
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.contract.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def _packed(chosen: Settings, folder: Path, images: int, chip: str | None) -> tu
 @board.command()
 @_FOLDER
 @click.argument("record", type=click.Path(path_type=Path))
-@options("engine", "memory", "gates", "strict", "progress")
+@options(*ENGINE, "memory", "gates", "strict", "progress")
 @_JSON
 @click.pass_context
 def merge(ctx: click.Context, /, folder: Path, record: Path, as_json: bool, **_: object) -> int:
@@ -97,11 +98,10 @@ def _merged(chosen: Settings, folder: Path, record: Path) -> Merged:
 
     reporter = console.reporter(chosen["progress"])
     try:
-        engine = choose(chosen["engine"], Wanted(chosen["memory"]), reporter.emit)
+        engine = choose(chosen["engine"], Wanted(chosen["memory"], cluster=inputs.cluster(chosen)), reporter.emit)
         return merge.merge(folder, record, engine, reporter, chosen["gates"], strict=chosen["strict"])
     finally:
-        if isinstance(reporter, console.LiveReporter):
-            reporter.close()
+        reporter.close()
 
 
 def _shown(merged: Merged, as_json: bool) -> int:
@@ -138,7 +138,7 @@ def _shown(merged: Merged, as_json: bool) -> int:
 @click.option("--adb", "serial", metavar="SERIAL", help="Reach the board with adb.")
 @click.option("--python", default="python3", show_default=True, help="Python on the board, with rknn-toolkit-lite2.")
 @_choosing
-@options("data", "dataset", "engine", "memory", "gates", "strict", "progress")
+@options("data", "dataset", *ENGINE, "memory", "gates", "strict", "progress")
 @_JSON
 @click.pass_context
 def run(

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from mcwbuild import comparison, pairing, published
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli import inputs
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.comparison import Comparison, Pair
 from mcwbuild.contract.errors import EnvironmentLacking, GateFailed, InputError, StageFailed, gravest
 from mcwbuild.options import Settings
@@ -21,7 +22,7 @@ _UNREADY = "No stage's environment is ready to pair the images; any `mcwbuild ru
 @click.command()
 @click.argument("a", type=click.Path(path_type=Path))
 @click.argument("b", type=click.Path(path_type=Path))
-@options("engine")
+@options(*ENGINE)
 @click.option("--fail-on-worse", is_flag=True, help="Exit 3 where a model's main metric is worse in B beyond noise.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context
@@ -67,7 +68,7 @@ def _sound(place: Path) -> list[Published]:
 
 def _paired(pairs: Sequence[Pair], chosen: Settings) -> list[Pair]:
     """The pairs with what their images say, in the first environment that is ready."""
-    from mcwbuild.engines import choose
+    from mcwbuild.engines import Wanted, choose
 
     asked = [(place, one.a.evaluation, one.b.evaluation) for place, one in enumerate(pairs) if one.unpaired is None]
     files = [(a, b) for _, a, b in asked if a is not None and b is not None]
@@ -75,7 +76,7 @@ def _paired(pairs: Sequence[Pair], chosen: Settings) -> list[Pair]:
         return list(pairs)
     made = list(pairs)
     try:
-        engine = choose(chosen["engine"])
+        engine = choose(chosen["engine"], Wanted(cluster=inputs.cluster(chosen)))
         phase = pairing.ready(engine)
         found = [] if phase is None else pairing.run(engine, phase, files)
         reason = _UNREADY if phase is None else None

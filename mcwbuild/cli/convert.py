@@ -8,7 +8,7 @@ import click
 
 from mcwbuild import plan
 from mcwbuild.cli import inputs
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import ONNX
 
@@ -16,9 +16,9 @@ from mcwbuild.contract.phases import ONNX
 @click.command()
 @click.option("--onnx", type=click.Path(path_type=Path), required=True, help="The ONNX file.")
 @options(
-    "source", "target", "dtype", "data", "dataset", "out", "name", "engine", "memory", "toolkit_version",
-    "optimization_level", "algorithm", "calibration_images", "tune", "tune_budget", "layers",
-    "conf", "iou", "max_detections", "threads", "progress",
+    "source", "target", "dtype", "data", "dataset", "out", "name", *ENGINE, "memory", "toolkit_version",
+    "optimization_level", "algorithm", "calibration_images", "tune", "tune_budget", "layers", "reproducible",
+    "conf", "iou", "max_detections", "threads", "store", "store_limit", "progress",
     "gates", "strict",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

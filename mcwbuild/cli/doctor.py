@@ -2,66 +2,36 @@
 
 from __future__ import annotations
 
-import os
-import platform
-import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
-
 import click
 
-from mcwbuild import __version__
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.contract.errors import ExitCode
-from mcwbuild.contract.phases import PHASES
-from mcwbuild.report.text import size_text
-
-NEEDED_DISK = 8_000_000_000  # bytes: three environments with CPU torch take about 3 GB, with CUDA about 7 GB
-NEEDED_MEMORY = 3_000_000_000  # bytes: export and conversion of nets up to 30 M parameters
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line of the doctor's: `state` is `ok`, `later` (will be made when needed) or `lacking`."""
-
-    what: str
-    state: Literal["ok", "later", "lacking"]
-    detail: str
-
-
-def findings(engine_name: str) -> Iterator[Finding]:
-    """Look at the machine. Nothing is installed or changed."""
-    from mcwbuild.engines import choose
-    from mcwbuild.engines.local import cache_folder
-
-    yield Finding("mcwbuild", "ok", f"{__version__} on Python {platform.python_version()}")
-    yield Finding("machine", "ok", f"{platform.system()} {platform.machine()}, {os.cpu_count()} CPU threads")
-    cache = cache_folder()
-    there = next(folder for folder in (cache, *cache.parents) if folder.is_dir())
-    free = shutil.disk_usage(there).free
-    yield Finding("disk", "ok" if free > NEEDED_DISK else "lacking", f"{size_text(free)} free for {cache}")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    yield Finding("memory", "ok" if memory > NEEDED_MEMORY else "lacking", size_text(memory))
-    engine = choose(engine_name)
-    yield Finding("engine", "ok", engine.name)
-    for phase in PHASES.values():
-        reason = engine.health(phase)
-        state: Literal["ok", "later", "lacking"] = "ok" if reason is None else "lacking"
-        if reason is not None and engine.can_prepare(phase) is None:
-            state = "later"
-        yield Finding(f"{phase.name} stage", state, reason or "ready")
 
 
 @click.command()
 @click.option("--engine", default="auto", show_default=True, help="The engine to look at.")
+@options(*ENGINE[1:])
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def doctor(engine: str, as_json: bool) -> int:
-    """Tell what is ready on this machine, what will be made at the first run, and what is lacking."""
+@click.option("--cache-key", is_flag=True, help="Look at nothing: print one word for what a CI keeps the stages under.")
+@click.pass_context
+def doctor(ctx: click.Context, /, engine: str, as_json: bool, cache_key: bool, **_: object) -> int:
+    """Tell what is ready on this machine, what the first run makes, what is lacking, and what to do about it.
+
+    Exit code 5 where something is lacking without which nothing works. --cache-key changes when the environments
+    do (their locks, Python's version), or with --engine docker the images (code, locks, Dockerfiles).
+    """
+    from mcwbuild.cli import inputs
+    from mcwbuild.doctor import checks, key
+    from mcwbuild.engines import Wanted
     from mcwbuild.report import console
 
-    found = list(findings(engine))
+    if cache_key:
+        console.show_line(key(engine))
+        return 0
+    found = list(checks(engine, Wanted(cluster=inputs.cluster(settings(ctx)))))
     if as_json:
-        console.show_json([vars(finding) for finding in found])
+        console.show_json([vars(check) for check in found])
     else:
-        console.show_table("", ["what", "state", ""], [[f.what, f.state, f.detail] for f in found])
-    return int(ExitCode.ENVIRONMENT) if any(f.state == "lacking" for f in found) else 0
+        rows = [[one.what, one.state, one.detail, one.remedy] for one in found]
+        console.show_table("", ["what", "state", "found", "what to do"], rows)
+    return int(ExitCode.ENVIRONMENT) if any(one.state == "lacking" for one in found) else 0

@@ -8,7 +8,7 @@ import click
 
 from mcwbuild import plan
 from mcwbuild.cli import inputs
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
 
@@ -16,8 +16,8 @@ from mcwbuild.contract.phases import PT
 @click.command()
 @click.option("--pt", type=click.Path(path_type=Path), required=True, help="The checkpoint.")
 @options(
-    "source", "data", "dataset", "out", "name", "engine", "memory", "trust_checkpoint", "model_code", "model",
-    "opset", "simplify", "conf", "iou", "max_detections", "threads", "progress",
+    "source", "data", "dataset", "out", "name", *ENGINE, "memory", "trust_checkpoint", "model_code", "model",
+    "opset", "simplify", "conf", "iou", "max_detections", "threads", "store", "store_limit", "progress",
     "gates", "strict", "contract_check",
 )  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")

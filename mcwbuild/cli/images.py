@@ -86,12 +86,14 @@ def _client() -> DockerClient:
 @click.option("--python-image", help="Another image to take Python 3.11 from, for the rknn image.")
 @click.option("--toolkit-wheel", type=_FILE, help="A wheel of another RKNN-Toolkit2, for Python 3.11.")
 @click.option("--wheelhouse", type=_FOLDER, help="Take all wheels from here and build without a network.")
+@click.option("--missing", is_flag=True, help="Only those of which no fresh image is there.")
 @_JSON
-def build(phases: tuple[str, ...], as_json: bool, **given: Any) -> int:
+def build(phases: tuple[str, ...], as_json: bool, missing: bool, **given: Any) -> int:
     """Build the images of the phases; all three where none is named.
 
     Example: mcwbuild images build rknn --toolkit-version 2.5.0
     """
+    from mcwbuild.contract.events import Noted
     from mcwbuild.engines.docker import building, images, sources
     from mcwbuild.engines.environments import cache_folder
     from mcwbuild.report import console
@@ -104,6 +106,10 @@ def build(phases: tuple[str, ...], as_json: bool, **given: Any) -> int:
     made: dict[str, float] = {}
     for recipe, files in planned:
         emit = _emit(recipe.name, as_json)
+        if missing and (there := images.made_by(client, recipe)) is not None:
+            emit(Noted(f"The {recipe.name} image is there, and fresh."))
+            made[there.id] = 0.0
+            continue
         begun = time.monotonic()
         building.announce(recipe, files, places.network, emit)
         log = cache_folder() / "images" / f"{recipe.tags[0].replace('/', '-').replace(':', '-')}.log"

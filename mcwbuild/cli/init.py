@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from mcwbuild import pipeline, plan
+from mcwbuild import editors, pipeline, plan
 from mcwbuild.cli import inputs
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli.settings import ENGINE, options, settings
 from mcwbuild.contract import disk, look, training
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
@@ -28,7 +28,7 @@ _DRAFT = b"""\
 @click.option("--train", is_flag=True, help="Write train.yaml instead: every setting of a training, commented out.")
 @click.option("--task", help="What a network is for that does not tell it: classification, ocr or generic.")
 @click.option("--names", type=click.Path(path_type=Path), help="Its classes: a text file, one a line, in their order.")
-@options("out", "name", "imgsz", "data", "engine", "memory", "trust_checkpoint", "model_code", "model", "progress")
+@options("out", "name", "imgsz", "data", *ENGINE, "memory", "trust_checkpoint", "model_code", "model", "progress")
 @click.option("--force", is_flag=True, help="Replace a file that is there already.")
 @click.pass_context
 def init(
@@ -55,13 +55,14 @@ def init(
         raise InputError(f"{target} is there already.", remedy="Give --force to replace it, or --out another folder.")
     if pt is not None:
         return _describe(pt, task, names, chosen, target)
-    return _write(target, training.example().encode())
+    return _write(target, f"{editors.modeline(training.SCHEMA)}\n{training.example()}".encode())
 
 
 def _write(target: Path, content: bytes) -> int:
     from mcwbuild.report import console
 
     target.parent.mkdir(parents=True, exist_ok=True)
+    editors.place(target.parent)
     disk.write_atomic(target, content)
     console.show_line(str(target))
     return 0
@@ -88,9 +89,8 @@ def _describe(pt: Path, task: str | None, names: Path | None, chosen: Settings, 
                 step, choose(chosen["engine"], inputs.wanted(chosen), reporter.emit), Path(scratch), reporter
             )
         finally:
-            if isinstance(reporter, console.LiveReporter):
-                reporter.close()
-        return _write(target, _with_notes(made.read_bytes()))
+            reporter.close()
+        return _write(target, _with_notes(editors.beside(made.read_bytes())))
 
 
 def _with_notes(written: bytes) -> bytes:

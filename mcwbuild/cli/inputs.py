@@ -5,16 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from mcwbuild import inspection, pipeline, plan
+from mcwbuild import inspection, pipeline, plan, published
 from mcwbuild.contract import artefacts, dataset, documents, look, names, validate
 from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import InputError, McwbuildError, Problem
 from mcwbuild.contract.phases import RKNN
 from mcwbuild.engines import Wanted
 from mcwbuild.options import Settings
+from mcwbuild.pipeline import Outcome
 from mcwbuild.plan import Step
+from mcwbuild.store import Store
+
+if TYPE_CHECKING:
+    from mcwbuild.engines.dask.cluster import Cluster
 
 Result = TypeVar("Result")
 
@@ -96,11 +101,51 @@ def targets_there(steps: Sequence[Step]) -> dict[Path, str]:
 
 def wanted(settings: Settings) -> Wanted:
     """What the options ask of the engine."""
-    return Wanted(settings["memory"], settings["toolkit_version"], plan.trusts(settings))
+    return Wanted(settings["memory"], settings["toolkit_version"], plan.trusts(settings), cluster(settings))
 
 
-def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -> int:
-    """Run the steps, show the ledger, and return the exit code. Raises what the pipeline raises."""
+def cluster(settings: Settings) -> Cluster | None:
+    """The cluster of the dask engine, where the options name one. Raises InputError."""
+    if settings["scheduler"] is None:
+        return None
+    from mcwbuild.engines.dask import cluster as clusters
+
+    tls = (settings[f"dask_tls_{name}"] for name in ("ca", "cert", "key"))
+    return clusters.given(settings["scheduler"], settings["shared_folder"], settings["worker_engine"], *tls)
+
+
+def store(settings: Settings) -> Store | None:
+    """The store, where the options ask for it; None with --no-store."""
+    return the_store(settings) if settings["store"] else None
+
+
+def the_store(settings: Settings) -> Store:
+    """The store of this machine's cache."""
+    from mcwbuild.engines.local import cache_folder
+
+    return Store(cache_folder() / "store", settings["store_limit"])
+
+
+def _page(out: Path, outcomes: Sequence[Outcome]) -> Path | None:
+    """The run's report, drawn from its packages; None where the disk does not take it, which is told."""
+    from mcwbuild.report import console, ledger, page
+
+    there = out / page.HTML
+    if look.is_file(there) and all(outcome.state == "fresh" for outcome in outcomes):
+        return there
+    found, _wrong = published.read_all(published.find(out))
+    run = next((run for run in ledger.runs(found) if run.folder == out), None)
+    if run is None:
+        return None
+    try:
+        return page.write(run, out)
+    except OSError as error:
+        console.show_note(f"warning: {there} cannot be written: {error.strerror or error}")
+        return None
+
+
+def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool, at_once: int = 1) -> int:
+    """Run the steps, show the ledger, and return the exit code. Raises what the pipeline raises; `at_once` is its."""
     from mcwbuild.engines import choose
     from mcwbuild.report import console
     from mcwbuild.report.rows import rows
@@ -108,10 +153,11 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
     reporter = console.reporter(settings["progress"])
     try:
         engine = choose(settings["engine"], wanted(settings), reporter.emit)
-        outcomes = pipeline.execute(steps, engine, out, reporter, strict=settings["strict"])
+        outcomes = pipeline.execute(
+            steps, engine, out, reporter, strict=settings["strict"], store=store(settings), at_once=at_once
+        )
     finally:
-        if isinstance(reporter, console.LiveReporter):
-            reporter.close()
+        reporter.close()
     table = [
         row
         for o in outcomes
@@ -120,6 +166,7 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
         )
     ]
     missed = pipeline.missed_gates(outcomes)
+    page = _page(out, outcomes)
     if as_json:
         console.show_json(
             {
@@ -129,10 +176,13 @@ def drive(steps: Sequence[Step], settings: Settings, out: Path, as_json: bool) -
                 ],
                 "models": [row.as_dict() for row in table],
                 "missed": None if missed is None else missed.as_dict(),
+                "report": None if page is None else str(page),
             }
         )
     else:
         console.show_rows(table, outcomes)
+        if page is not None:
+            console.show_line(f"report: {page}")
     if missed is not None:
         raise missed
     return 0

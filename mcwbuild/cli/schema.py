@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
+from mcwbuild import editors
 from mcwbuild.contract import schemas
 from mcwbuild.contract.errors import InputError
 
@@ -11,14 +14,21 @@ from mcwbuild.contract.errors import InputError
 @click.command()
 @click.argument("name", required=False)
 @click.option("--table", is_flag=True, help="Print the table of all fields and their categories, in Markdown.")
-def schema(name: str | None, table: bool) -> int:
-    """Print the JSON Schema NAME, or the list of all names."""
+@click.option("--write", type=click.Path(path_type=Path), metavar="DIR", help="Write all schemas into DIR/.schemas.")
+def schema(name: str | None, table: bool, write: Path | None) -> int:
+    """Print the JSON Schema NAME; without one, all names, each with the comment by which editors find it.
+
+    The comment stands in the first line of a YAML file of yours; --write puts the schemas where it looks for them.
+    """
     from mcwbuild.report import console
 
-    if table:
-        console.show_text(schemas.field_table())
+    if write is not None:
+        console.show_line(str(editors.place(write)))
+    elif table:
+        console.show_text(schemas.field_table().rstrip("\n"))
     elif name is None:
-        console.show_text("\n".join(schemas.names()))
+        width = max(map(len, schemas.names()))
+        console.show_text("\n".join(f"{name:<{width}}  {editors.modeline(name)}" for name in schemas.names()))
     elif name in schemas.names():
         console.show_json(schemas.schema(name))
     else:

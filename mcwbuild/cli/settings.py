@@ -10,6 +10,8 @@ from click.core import ParameterSource
 
 from mcwbuild.options import BY_NAME, Settings, resolve
 
+# What decides where stages run: every verb that runs one takes them all.
+ENGINE = ("engine", "scheduler", "shared_folder", "worker_engine", "dask_tls_ca", "dask_tls_cert", "dask_tls_key")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from mcwbuild.cli import inputs, training
-from mcwbuild.cli.settings import options, settings
+from mcwbuild.cli.settings import ENGINE, options, settings
 
 
 @click.command()
 @click.option("--config", type=click.Path(path_type=Path), required=True, help="train.yaml: how the model is trained.")
-@options("data", "out", "name", "engine", "conf", "iou", "max_detections", "threads", "progress")
+@options("data", "out", "name", *ENGINE, "conf", "iou", "max_detections", "threads", "store", "store_limit", "progress")
 @click.option("--fresh", is_flag=True, help="Begin anew, whatever an earlier run has trained.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON document.")
 @click.pass_context

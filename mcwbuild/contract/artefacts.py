@@ -20,6 +20,7 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from mcwbuild.contract import look
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.protobuf import Broken, Span
 
@@ -112,7 +113,7 @@ def _read(path: Path, what: str, kind: str, parse: Callable[[bytes | mmap], Fact
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[bytes | mmap]:
-    with path.open("rb") as file:
+    with look.opened(path) as file:
         if not file.seek(0, 2):
             yield b""
             return

@@ -12,7 +12,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
-from mcwbuild.contract import look, transcripts
+from mcwbuild.contract import class_lists, look, transcripts
+from mcwbuild.contract.bounds import LIST_BYTES
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.marks import shown
@@ -105,7 +106,7 @@ def _examine(data_yaml: Path) -> tuple[Dataset, _Findings]:
     data = _load(data_yaml)
     root = _root(data, data_yaml)
     lists = transcripts.lists_of(root, data)
-    names = () if lists and "names" not in data else _names(data, findings)
+    names = () if lists and "names" not in data else class_lists.names_in(data, findings.add)
     if lists:
         return _texts(data_yaml, root, names, lists, findings)
     if "val" not in data and "validation" in data:
@@ -186,33 +187,6 @@ def _load(path: Path) -> dict[str, Any]:
         ) from error
 
 
-def _names(data: Mapping[str, Any], findings: _Findings) -> tuple[str, ...]:
-    names, count = data.get("names"), data.get("nc")
-    try:
-        nc = None if count is None else int(float(count))
-    except (TypeError, ValueError, OverflowError):
-        findings.add(f"nc must be a whole number, found {shown(str(count))}", "$.nc")
-        return ()
-    if names is None and nc is not None:
-        return tuple(f"class_{number}" for number in range(max(nc, 0)))
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict) or not names:
-        findings.add("names must list the classes, or give each number its name", "$.names")
-        return ()
-    try:
-        by_number = {int(key): str(value) for key, value in names.items()}
-    except (TypeError, ValueError):
-        findings.add("the keys of names must be class numbers", "$.names")
-        return ()
-    if sorted(by_number) != list(range(len(names))):
-        findings.add(f"the class numbers must run from 0 to {len(names) - 1}", "$.names")
-        return ()
-    if nc is not None and nc != len(names):
-        findings.add(f"nc is {nc} but there are {len(names)} names", "$.nc")
-    return tuple(by_number[number] for number in range(len(names)))
-
-
 def _root(data: Mapping[str, Any], data_yaml: Path) -> Path:
     """The folder that splits are relative to.
 
@@ -270,9 +244,18 @@ def _listed(file: Path) -> list[Path]:
     """The images of a split's text file: a line that begins with `./` is relative to the file."""
     if is_image(file):
         return [file]
-    lines = read_text(file, transcripts.MAX_BYTES).removeprefix("\ufeff").strip().splitlines()
+    lines = read_text(file, LIST_BYTES.value).removeprefix("\ufeff").strip().splitlines()
     paths = [file.parent / line[2:] if line.startswith("./") else Path(line) for line in lines]
-    return [path.absolute() for path in paths if is_image(path)]
+    images = [path.absolute() for path in paths if is_image(path)]
+    if special := next((path for path in images if look.is_special(path)), None):
+        raise InputError(
+            f"{file} is not a usable list of images.",
+            f"{shown(str(special))} is no regular file, and reading it might never end.",
+            "Remove its line.",
+            kind="dataset",
+            problems=[Problem(f"{shown(str(special))} is no regular file", str(file))],
+        )
+    return images
 
 
 def is_image(path: Path) -> bool:
@@ -334,7 +317,7 @@ def _examine_list(dataset_txt: Path) -> tuple[tuple[Listed, ...], _Findings]:
         return tuple((image, None) for image in images), findings
     listed: list[Listed] = []
     folder = look.real(dataset_txt).parent
-    for number, line in enumerate(read_text(dataset_txt, transcripts.MAX_BYTES).removeprefix("\ufeff").splitlines(), 1):
+    for number, line in enumerate(read_text(dataset_txt, LIST_BYTES.value).removeprefix("\ufeff").splitlines(), 1):
         if not (written := line.strip()):
             continue
         path = folder / written

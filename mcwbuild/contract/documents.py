@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import disk, look
 from mcwbuild.contract import yaml as strict_yaml
+from mcwbuild.contract.bounds import DOCUMENT_BYTES
 from mcwbuild.contract.errors import InputError, Problem
 from mcwbuild.contract.jsontext import examine_json, load_json
-from mcwbuild.contract.marks import MAX_BYTES, Document, mark_of, unreadable
+from mcwbuild.contract.marks import Document, mark_of, unreadable
 
-__all__ = ["Document", "examine", "read", "read_json", "read_yaml", "write_json", "write_yaml"]
+SCHEMAS = ".schemas"  # the folder beside a package where editors find the schemas
+__all__ = ["SCHEMAS", "Document", "examine", "modeline", "read", "read_json", "read_yaml", "write_json", "write_yaml"]
 
 
 def read_yaml(path: Path) -> Document:
@@ -42,11 +45,20 @@ def examine(path: Path) -> tuple[Document | None, list[Problem]]:
 def write_yaml(path: Path, data: Any) -> None:
     """Write `data` as YAML that `read_yaml` reads back exactly.
 
+    A document that names its schema begins with a comment that tells editors where that lies: beside the package.
+
     Raises InputError where a text in `data` (a class name, say) holds characters that are not accepted.
     """
     text = strict_yaml.dump(data)
+    if isinstance(data, Mapping) and isinstance(data.get("schema"), str):
+        text = f"{modeline(data['schema'].partition('/')[0], f'../{SCHEMAS}')}\n{text}"
     strict_yaml.load(text, str(path))
     disk.write_atomic(path, text.encode("ascii"))
+
+
+def modeline(name: str, folder: str) -> str:
+    """The comment by which yaml-language-server, and so most editors, finds the schema of this name in `folder`."""
+    return f"# yaml-language-server: $schema={folder}/{name}.schema.json"
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -55,14 +67,14 @@ def write_json(path: Path, data: Any) -> None:
     disk.write_atomic(path, text.encode("ascii"))
 
 
-def read_text(path: Path, most: int = MAX_BYTES) -> str:
-    """The file's text, UTF-8, a little over `most` bytes at most.
+def read_text(path: Path, most: int | None = None) -> str:
+    """The file's text, UTF-8, a little over `most` bytes (of a document's) at most.
 
     Raises InputError with one problem: missing, a folder, too large, not UTF-8.
     """
-    file = str(path)
+    file, most = str(path), most or DOCUMENT_BYTES.value
     try:
-        with path.open("rb") as stream:
+        with look.opened(path) as stream:
             data = stream.read(most + 4)  # enough to know that it is too large
         return data.decode("utf-8")
     except FileNotFoundError:

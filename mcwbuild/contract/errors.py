@@ -53,6 +53,7 @@ class McwbuildError(Exception):
     ) -> None:
         self.what, self.found, self.remedy, self.kind = what, found, remedy, kind
         self.problems = tuple(problems)
+        self.log: str | None = None  # of the step that ended so
         super().__init__(" ".join(sentence for sentence in (what, found, remedy) if sentence))
 
     def as_dict(self) -> dict[str, Any]:

@@ -71,7 +71,7 @@ _GRAPH: tuple[Entry, ...] = (
            "The NPU of this chip computes in integers only.", "Use --dtype int8 for this chip."),
     _entry("compiler-crash", "operators",
            r"[Ss]egmentation fault|SIGSEGV|buffer overflow"
-           r"|^(?:corrupted size|double free|(?:free|malloc)\(\): |munmap_chunk)",
+           r"|^(?:corrupted (?:size|double-linked)|double free|(?:free|malloc)\(\): |munmap_chunk)",
            "The compiler crashes. Known causes: cubic Resize, MatMul of a tensor with its own transpose, "
            "w8a16 on rk3562.",
            "Replace such layers: Resize by linear or nearest, the product by one of two different tensors."),

@@ -9,11 +9,11 @@ from json import JSONDecodeError
 from json.decoder import scanstring  # type: ignore[attr-defined]  # not in the stubs
 from typing import Any
 
+from mcwbuild.contract.bounds import DOCUMENT_VALUES
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.marks import (
     INTEGERS,
     MAX_DEPTH,
-    MAX_NODES,
     Document,
     Mark,
     Path,
@@ -40,7 +40,7 @@ class _Reader:
         self.marks: dict[Path, Mark] = {}
         self.key_marks: dict[Path, Mark] = {}
         self.problems: list[Problem] = []
-        self.nodes = 0
+        self.nodes, self.most = 0, DOCUMENT_VALUES.value
 
     def mark(self) -> Mark:
         """Where the next character stands."""
@@ -68,7 +68,7 @@ class _Reader:
         start = self.peek()
         mark = self.marks[path] = self.mark()
         self.nodes += 1
-        if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
+        if len(path) > MAX_DEPTH or self.nodes > self.most:
             raise JSONDecodeError("the document is nested too deep or holds too many values", self.text, self.at)
         if start == "{":
             return self.mapping(path)

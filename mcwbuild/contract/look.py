@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def is_file(path: Path) -> bool:
@@ -20,6 +23,26 @@ def is_folder(path: Path) -> bool:
 def exists(path: Path) -> bool:
     """Whether anything that can be looked at lies there."""
     return _seen(path, Path.exists)
+
+
+def is_special(path: Path) -> bool:
+    """Whether a pipe, a socket or a device lies there: reading it may wait for ever, or never end."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def opened(path: Path) -> BinaryIO:
+    """The regular file at `path`, open for reading; a pipe is not waited for. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        number = errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL
+        raise OSError(number, os.strerror(number) if stat.S_ISDIR(mode) else "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def real(path: Path) -> Path:

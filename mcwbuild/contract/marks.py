@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, TypeAlias
 
+from mcwbuild.contract.bounds import DOCUMENT_BYTES
 from mcwbuild.contract.errors import InputError, Problem
 
 Path: TypeAlias = tuple[str | int, ...]
 Mark: TypeAlias = tuple[int, int]  # line and column, both from 1
 
-MAX_BYTES = 1_000_000  # a thousand class names take 20 kB; more is not a configuration
 MAX_DEPTH = 20
-MAX_NODES = 100_000
 INTEGERS = range(-(2**63), 2**64)  # what other readers of YAML and JSON keep exactly
 
 MAX_PLACES = 20  # hostile characters told of one file: a binary file has thousands
@@ -99,8 +98,9 @@ def text_problems(text: str) -> Iterator[tuple[int, str, str]]:
 
 def check_text(text: str, file: str) -> list[Problem]:
     """Why a file's text is refused as it is: too large, or characters that are not accepted, with their places."""
-    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-        return [Problem(f"the file is larger than {MAX_BYTES // 1000} kB", file)]
+    most = DOCUMENT_BYTES.value
+    if len(text.encode("utf-8", "surrogatepass")) > most:
+        return [Problem(f"the file is larger than {most // 1000} kB", file)]
     problems = []
     for index, message, hint in islice(text_problems(text), MAX_PLACES):
         line, column = mark_of(text, index)

@@ -17,6 +17,7 @@ class Phase:
 
     `artefacts` are always there unless listed in `optional`; the documents, the manifest and the
     sums always are. `evaluation` is what the next phase draws intervals from; it is there where accuracy was measured.
+    `results` is what was found in some of the images, for people to see.
     `board` is what a board measured of the package; it comes later, by `mcwbuild board merge`.
     """
 
@@ -28,6 +29,7 @@ class Phase:
     source: str
     performance: str
     evaluation: str = ""
+    results: str = ""
     board: str = ""
 
     @property
@@ -53,39 +55,50 @@ class Phase:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that the package may hold."""
-        later = tuple(name for name in (self.evaluation, self.board) if name)
+        later = tuple(name for name in (self.evaluation, self.results, self.board) if name)
         return (*self.artefacts, self.source, self.performance, *later, MANIFEST, SUMS)
 
 
 _EVALUATIONS = ("evaluation_pt.npz", "evaluation_onnx.npz")
+_RESULTS = ("results_pt.json", "results_onnx.json", "results_rknn.json")
 PT = Phase(
     "pt",
     "baseline",
     None,
     ("best.pt",),
-    _EVALUATIONS[:1],
+    (_EVALUATIONS[0], _RESULTS[0]),
     "training_source.yaml",
     "performance_pt.json",
     _EVALUATIONS[0],
+    _RESULTS[0],
 )
 ONNX = Phase(
     "onnx",
     "export",
     "pt",
     ("best.onnx",),
-    _EVALUATIONS[1:],
+    (_EVALUATIONS[1], _RESULTS[1]),
     "onnx_source.yaml",
     "performance_onnx.json",
     _EVALUATIONS[1],
+    _RESULTS[1],
 )
 RKNN = Phase(
     "rknn",
     "conversion",
     "onnx",
     ("best_fp16.rknn", "best_int8.rknn", "npu_inference.py", "expected_fp16.npz", "expected_int8.npz"),
-    ("best_fp16.rknn", "best_int8.rknn", "expected_fp16.npz", "expected_int8.npz", "performance_rknn.device.json"),
+    (
+        "best_fp16.rknn",
+        "best_int8.rknn",
+        "expected_fp16.npz",
+        "expected_int8.npz",
+        _RESULTS[2],
+        "performance_rknn.device.json",
+    ),
     "rknn_source.yaml",
     "performance_rknn.json",
+    results=_RESULTS[2],
     board="performance_rknn.device.json",
 )
 PHASES: dict[PhaseName, Phase] = {phase.name: phase for phase in (PT, ONNX, RKNN)}

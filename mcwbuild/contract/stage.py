@@ -35,6 +35,7 @@ from mcwbuild.contract.terminal import visible
 
 Request = TypeVar("Request")
 
+_STATE = "resume"  # the flags' beginning that give what a stopped run left: the package is the same without
 CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.7, 300  # Ultralytics' own defaults, so that boards see what trainers saw
 
 
@@ -92,6 +93,7 @@ def parser(stage: Stage[Any]) -> argparse.ArgumentParser:
     shared.add_argument("--dataset", type=Path, help="text file with one image a line, or a folder of images")
     shared.add_argument("--previous", type=Path, help="the previous phase's performance record")
     shared.add_argument("--evaluation", type=Path, help="the previous phase's evaluation, image by image")
+    shared.add_argument("--results", type=Path, help="what the previous phase found in some images, to choose pictures")
     shared.add_argument("--gate", type=_gate(stage.phase), action="append", help="a limit: int8.map50_95=3%% or =0.02")
     checked = shared.add_argument("--contract-check", choices=("auto", "off"), default="auto")
     checked.help = "auto: with labels, look whether accuracy rises under another contract"
@@ -144,6 +146,7 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
     started = manifest.now()
     names.require_file_names(value for value in vars(args).values() if isinstance(value, Path) and look.is_file(value))
     request = stage.require(args)
+    tools = dict(sorted((found.name, found.version) for found in distributions()))
     stage.work(request, bench)
     if alone := _alone(args, stage.phase):
         name, schema = alone
@@ -152,12 +155,13 @@ def perform(stage: Stage[Any], args: argparse.Namespace, bench: Bench, out: Path
         os.replace(bench.out / name, out / name)
         return None
     record = ensure(bench.out, args, stage.phase)
-    inputs = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and look.is_file(value)}
+    files = {flag: value for flag, value in vars(args).items() if isinstance(value, Path) and look.is_file(value)}
+    inputs = {flag: value for flag, value in files.items() if not flag.startswith(_STATE)}
     facts = {
         "version": __version__,
         "command": _command(stage.phase, args),
         "started": started,
-        "tools": dict(sorted((found.name, found.version) for found in distributions())),
+        "tools": tools,
     }
     manifest.write(bench.out, stage.phase, facts, inputs=inputs)
     deliver(bench.out, out, stage.phase)
@@ -178,7 +182,8 @@ def _command(phase: Phase, args: argparse.Namespace) -> list[str]:
     """The stage's command as provenance: what shaped the package, files by name alone, folders of this machine not."""
     words = ["python", "-m", f"stages.{phase.name}"]
     for name, value in sorted(vars(args).items()):
-        if name not in ("out", "result", "nonce", "progress") and value not in (None, False):
+        shaping = name not in ("out", "result", "nonce", "progress") and not name.startswith(_STATE)
+        if shaping and value not in (None, False):
             words += ["--" + name.replace("_", "-"), *([] if value is True else [_word(value)])]
     return words
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import look
+from mcwbuild.contract.bounds import LIST_BYTES
 from mcwbuild.contract.documents import read_text
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.marks import shown
 
 SPLITS = ("train", "val", "test")
-MAX_BYTES = 1 << 30  # of a list: millions of lines
 _FIRST = 1 << 16  # bytes that tell what a list is
 # What the lists in a folder are called: PaddleX and PaddleOCR's guide; deep-text-recognition-benchmark and many more.
 LISTS = ("{split}.txt", "rec_gt_{split}.txt", "{split}/labels.txt", "{split}/gt.txt")
@@ -74,7 +74,7 @@ def read(file: Path, root: Path, suffixes: frozenset[str]) -> tuple[tuple[Transc
     """
     found: dict[Path, Transcript] = {}
     problems: list[Problem] = []
-    lines = read_text(file, MAX_BYTES).removeprefix("\ufeff").split("\n")  # U+2028 and the like belong to a text
+    lines = read_text(file, LIST_BYTES.value).removeprefix("\ufeff").split("\n")  # U+2028 and the like belong to a text
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue

@@ -15,12 +15,12 @@ from typing import Any
 import yaml
 from yaml import events
 
+from mcwbuild.contract.bounds import DOCUMENT_VALUES
 from mcwbuild.contract.emit import dump
 from mcwbuild.contract.errors import Problem
 from mcwbuild.contract.marks import (
     INTEGERS,
     MAX_DEPTH,
-    MAX_NODES,
     Document,
     Mark,
     Path,
@@ -58,7 +58,7 @@ class _Builder:
         self.marks: dict[Path, Mark] = {}
         self.key_marks: dict[Path, Mark] = {}
         self.problems: list[Problem] = []
-        self.nodes = 0
+        self.nodes, self.most = 0, DOCUMENT_VALUES.value
 
     def complain(self, mark: Mark, message: str, hint: str | None = None) -> None:
         """Note a problem at `mark`; reading goes on."""
@@ -69,8 +69,8 @@ class _Builder:
         mark = _mark(event)
         self.marks[path] = mark
         self.nodes += 1
-        if len(path) > MAX_DEPTH or self.nodes > MAX_NODES:
-            limit = f"{MAX_DEPTH} levels" if len(path) > MAX_DEPTH else f"{MAX_NODES} values"
+        if len(path) > MAX_DEPTH or self.nodes > self.most:
+            limit = f"{MAX_DEPTH} levels" if len(path) > MAX_DEPTH else f"{self.most} values"
             self.complain(mark, f"the document has more than {limit}")
             raise _Stop
         self._refuse_reference(event, mark)

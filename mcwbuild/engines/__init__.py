@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from mcwbuild.contract.errors import InputError, Refused
+from mcwbuild.contract.errors import EnvironmentLacking, InputError, Refused
 from mcwbuild.contract.events import Emit, Noted
 from mcwbuild.contract.phases import PHASES, Phase
 
-EngineName = Literal["auto", "docker", "local"]
+if TYPE_CHECKING:
+    from mcwbuild.engines.dask.cluster import Cluster
+
+EngineName = Literal["auto", "docker", "local", "dask"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
@@ -31,14 +35,21 @@ class StageCall:
     nonce: str
     timeout: float | None = None  # seconds; None: as long as it takes
     program: str = ""  # another module below `stages` than the phase's own, to run in the phase's environment
+    stop: threading.Event | None = None  # set by another thread: the stage is ended (StageFailed, kind `stopped`)
+    share: int = 1  # so many stages of the run are at work at the same time: each has that part of the memory
+    gpu: str | None = None  # the one GPU that it sees, as CUDA_VISIBLE_DEVICES names it; None: as it is set here
 
 
 class Engine(Protocol):
-    """Six members, and one that `doctor` asks; one conformance suite runs every engine."""
+    """Seven members, and one that `doctor` asks; one conformance suite runs every engine."""
 
     @property
     def name(self) -> str:
-        """What people call it: `local`, `docker`."""
+        """What people call it: `local`, `docker`, `dask`."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its stages run on other machines, so that those at the same time share nothing of this one."""
 
     def health(self, phase: Phase) -> str | None:
         """None: ready to run the phase now; else the reason in a few words. Changes nothing, asks no network."""
@@ -59,7 +70,7 @@ class Engine(Protocol):
         """Runs the stage to its end and gives its exit code; 128 + n where signal n ended it.
 
         When it returns or raises, no process of the stage is left. Raises EnvironmentLacking where the
-        phase is not ready, StageFailed (kind `timeout`), and whatever `emit` raises.
+        phase is not ready, StageFailed (kind `timeout` or `stopped`), and whatever `emit` raises.
         """
 
 
@@ -67,12 +78,14 @@ class Engine(Protocol):
 class Wanted:
     """What a run asks of its engine: `memory` in bytes for a stage, RKNN-Toolkit2's version, walls.
 
-    `confined`: the stage runs its input's own code, so only an engine with walls around it will do.
+    `confined`: the stage runs its input's own code, so only an engine with walls around it will do. `cluster`: where
+    the dask engine finds its workers; what is asked of an engine is asked of theirs then.
     """
 
     memory: int | None = None
     toolkit: str | None = None
     confined: bool = False
+    cluster: Cluster | None = None
 
 
 def choose(name: str, wanted: Wanted | None = None, emit: Emit | None = None) -> Engine:
@@ -83,6 +96,8 @@ def choose(name: str, wanted: Wanted | None = None, emit: Emit | None = None) ->
     wanted = wanted or Wanted()
     if name not in ENGINES:
         raise InputError(f"There is no engine {name!r}.", remedy=f"Take one of {', '.join(ENGINES)}.")
+    if name == "dask":
+        return _dask(wanted, emit)
     if name == "local":
         _require_nothing_of_docker(wanted)
     elif name == "docker" or wanted.confined or wanted.toolkit or _docker_is_ready(emit or (lambda _event: None)):
@@ -92,6 +107,27 @@ def choose(name: str, wanted: Wanted | None = None, emit: Emit | None = None) ->
     from mcwbuild.engines.local import LocalEngine
 
     return LocalEngine()
+
+
+def _dask(wanted: Wanted, emit: Emit | None) -> Engine:
+    if wanted.cluster is None:
+        raise InputError(
+            "The dask engine needs a scheduler.",
+            "No --scheduler is given.",
+            "Give --scheduler tcp://127.0.0.1:8786 or tls://HOST:8786, and --shared-folder DIR; see docs/dask.md.",
+        )
+    if wanted.cluster.engine == "local":
+        _require_nothing_of_docker(wanted)
+    try:
+        from mcwbuild.engines.dask.engine import DaskEngine
+    except ModuleNotFoundError as error:
+        raise EnvironmentLacking(
+            "The dask engine is not installed.",
+            f"There is no module {error.name}.",
+            "Install it: pip install 'mcwbuild[dask]'.",
+            kind="dask",
+        ) from error
+    return DaskEngine(wanted.cluster, wanted, emit)
 
 
 def _require_nothing_of_docker(wanted: Wanted) -> None:

@@ -53,13 +53,20 @@ def folder(cache_folder: Path) -> Path:
     target = cache_folder / "code" / wanted[:_DIGITS]
     if _is_whole(target, wanted):
         return target
+    from filelock import FileLock
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / ".lock"):  # another run makes the same
+        return target if _is_whole(target, wanted) else _made(target)
+
+
+def _made(target: Path) -> Path:
     temporary = target.with_name(f".tmp-{target.name}-{secrets.token_hex(4)}")
     temporary.mkdir(parents=True)
     try:
         _copy(temporary)
         disk.sync_tree(temporary)
-        if not _is_whole(target, wanted):
-            disk.exchange(temporary, target)
+        disk.exchange(temporary, target)
     finally:
         disk.remove_tree(temporary)
     return target
@@ -77,8 +84,14 @@ def _copy(target: Path) -> None:
 
 
 def _is_whole(target: Path, wanted: str) -> bool:
-    """True where the copy holds exactly these files with these contents."""
-    if not target.is_dir():
+    """True where the copy holds exactly these files with these contents.
+
+    What Python compiled of them does not count: only root's Python can write it there, and another run may be using
+    the copy, so that it must not be made anew.
+    """
+    try:
+        files_there = (path for path in target.rglob("*") if not path.is_dir() and "__pycache__" not in path.parts)
+        there = {path.relative_to(target).as_posix() for path in files_there}
+        return there == set(files()) and _hash({name: target / name for name in files()}) == wanted
+    except OSError:  # it is not there, or another run is just putting it there
         return False
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()}
-    return there == set(files()) and _hash({name: target / name for name in files()}) == wanted

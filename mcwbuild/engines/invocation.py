@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from mcwbuild.contract.bounds import BOUNDS, IMAGE_PIXELS
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.engines import StageCall
+from mcwbuild.engines.patience import Stopped, TimedOut
 
 
 def words(call: StageCall, place: Callable[[str, Path], str], staging: str) -> list[str]:
@@ -47,13 +49,30 @@ def environment(home: str, tmp: str, count: int) -> dict[str, str]:
     }
 
 
+def bounds() -> dict[str, str]:
+    """The limits on what is read: those that are set, and OpenCV's own, which looks at an image's header first."""
+    return {"OPENCV_IO_MAX_IMAGE_PIXELS": str(IMAGE_PIXELS.value), **passed(*(bound.variable for bound in BOUNDS))}
+
+
+def gpu(call: StageCall) -> dict[str, str]:
+    """The one GPU that the call may see; empty where it may see all that this process sees."""
+    return {} if call.gpu is None else {"CUDA_VISIBLE_DEVICES": call.gpu}
+
+
 def passed(*names: str) -> dict[str, str]:
     """Those of the caller's variables that are set."""
     return {name: os.environ[name] for name in names if name in os.environ}
 
 
-def timed_out(call: StageCall) -> StageFailed:
-    """The error of a stage that was stopped because its time was up."""
+def cut_short(call: StageCall, why: TimedOut | Stopped) -> StageFailed:
+    """The error of a stage that was ended because its time was up, or because somebody said stop."""
+    if isinstance(why, Stopped):
+        return StageFailed(
+            f"The {call.phase.name} stage was stopped.",
+            "It was told to stop before it was done.",
+            "Run again: what is done stays done.",
+            kind="stopped",
+        )
     return StageFailed(
         f"The {call.phase.name} stage was stopped.",
         f"It was not done after {call.timeout:.0f} seconds.",

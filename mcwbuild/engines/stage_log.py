@@ -7,25 +7,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from mcwbuild.contract.bounds import LOG_BYTES
 from mcwbuild.contract.events import Emit, from_line
 
-LOG_LIMIT = 20_000_000  # bytes: a compiler in verbose mode writes about 1 MB for one model
 TAIL = 65_536  # bytes kept of what comes after the limit: the cause stands at the end
 LINE_LIMIT = 1_000_000  # bytes without a newline that are still one line
 
 
 @dataclass
 class BoundedLog:
-    """A file that takes the first `LOG_LIMIT` bytes and, when closed, the last `TAIL` of the rest."""
+    """A file that takes the first `most` bytes and, when closed, the last `TAIL` of the rest."""
 
     file: BinaryIO
+    most: int = field(default_factory=lambda: LOG_BYTES.value)
     written: int = 0
     left_out: int = 0
     tail: deque[bytes] = field(default_factory=deque)
 
     def write(self, data: bytes) -> None:
         """Takes all of it, as far as there is room."""
-        room = max(0, LOG_LIMIT - self.written)
+        room = max(0, self.most - self.written)
         self.written += self.file.write(data[:room])
         if rest := data[room:]:
             self.left_out += len(rest)

@@ -5,23 +5,20 @@ from __future__ import annotations
 import os
 import selectors
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
 from mcwbuild.contract.events import Emit
-from mcwbuild.engines import supervisor
+from mcwbuild.engines import forked, supervisor
+from mcwbuild.engines.forked import Process
+from mcwbuild.engines.patience import Patience
 from mcwbuild.engines.stage_log import BoundedLog, Lines, sorter
 
 READ = 65_536  # bytes: a pipe's capacity
 TICK = 0.2  # seconds between two looks at the deadline
 DRAIN = 1.0  # seconds for the pipes' rest after the process has ended
-
-
-class TimedOut(Exception):
-    """The time was up; every process has been stopped."""
 
 
 def run(
@@ -30,16 +27,21 @@ def run(
     folder: Path,
     log: Path,
     emit: Emit,
-    timeout: float | None = None,
+    patience: Patience,
+    server: Path | None = None,
 ) -> int:
-    """Runs `command` (its first word an absolute path of a Python) to its end; its exit code.
+    """Runs `command` (an absolute path of a Python, its options, `-m`, a module, words) to its end; its exit code.
+
+    Where a fork `server` of its environment is given, and answers, it forks the stage.
 
     Events on standard output go to `emit`; all else, and standard error, goes to `log`. No process of it
-    is left afterwards, whatever ended the run: an exception of `emit` and ^C included. Raises TimedOut, OSError.
+    is left afterwards, whatever ended the run: an exception of `emit` and ^C included.
+
+    Raises TimedOut, Stopped, OSError.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     bounded = BoundedLog(log.open("wb", buffering=0))
-    process = subprocess.Popen(
+    process = _forked(server, command, environment, folder) or subprocess.Popen(
         [command[0], "-I", "-S", supervisor.__file__, *command],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -49,14 +51,23 @@ def run(
         start_new_session=True,
     )
     try:
-        _listen(process, bounded, emit, None if timeout is None else time.monotonic() + timeout)
+        _listen(process, bounded, emit, patience)
         return process.wait()
     finally:
         _stop(process)
         bounded.close()
 
 
-def _listen(process: subprocess.Popen[bytes], log: BoundedLog, emit: Emit, deadline: float | None) -> None:
+def _forked(
+    server: Path | None, command: Sequence[str], environment: Mapping[str, str], folder: Path
+) -> Process | None:
+    if server is None:
+        return None
+    module, *words = command[command.index("-m") + 1 :]
+    return forked.start(server, module, words, environment, folder)
+
+
+def _listen(process: Process, log: BoundedLog, emit: Emit, patience: Patience) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
     lines = Lines(sorter(emit, log))
@@ -73,11 +84,10 @@ def _listen(process: subprocess.Popen[bytes], log: BoundedLog, emit: Emit, deadl
                 key.data(data)
                 if not data:
                     pipes.unregister(key.fileobj)
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimedOut
+            patience.check()
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: Process) -> None:
     """In order first; then by letting go of the dead-man's handle; the supervisor kills its whole tree."""
     if process.poll() is None:
         process.terminate()

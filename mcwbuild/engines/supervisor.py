@@ -5,7 +5,8 @@ because it runs under the stage's Python.
 
 * Standard input is the dead-man's handle: when the orchestrator is gone, however it went, the read
   ends and everything below is killed.
-* SIGTERM stops the stage in order: SIGTERM to its process group, SIGKILL for what is left after `GRACE`.
+* SIGTERM, or a byte through the handle, stops the stage in order: SIGTERM to its process group, SIGKILL for what is
+  left after `GRACE`.
 * It is the reaper of its whole tree (PR_SET_CHILD_SUBREAPER): grandchildren whose parent ended come to
   it, and none is left when it ends.
 * Its exit code is the command's; 128 + n where signal n ended it.
@@ -19,6 +20,8 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -73,7 +76,7 @@ def kill_all(stage: int) -> int | None:
     return status
 
 
-def start(command: list[str], libc: ctypes.CDLL) -> int:
+def start(become: Callable[[], None], libc: ctypes.CDLL) -> int:
     """The stage's process: a session of its own, no standard input, killed when this process dies."""
     parent = os.getpid()
     process = os.fork()
@@ -83,15 +86,20 @@ def start(command: list[str], libc: ctypes.CDLL) -> int:
     if os.getppid() != parent:
         os._exit(CANNOT_START)
     os.setsid()
+    signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGCHLD, signal.SIGINT, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
-    signal.set_wakeup_fd(-1)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    become()
+    os._exit(CANNOT_START)
+
+
+def execute(command: list[str]) -> None:
+    """Become the command; returns where it cannot be started."""
     try:
         os.execv(command[0], command)
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())
-    os._exit(CANNOT_START)
 
 
 def _ask_to_stop(stage: int) -> None:
@@ -111,19 +119,18 @@ def wait(stage: int, woken: int) -> int:
         status = reap(stage)
         if status is not None:
             return status
-        if 0 in readable and not os.read(0, 1):
+        handle = os.read(0, 1) if 0 in readable else None
+        if handle == b"" or (deadline is not None and time.monotonic() >= deadline):
             break
-        if deadline is not None and time.monotonic() >= deadline:
-            break
-        if signal.SIGTERM in asked and deadline is None:
+        if (signal.SIGTERM in asked or handle) and deadline is None:
             _ask_to_stop(stage)
             deadline = time.monotonic() + GRACE
     status = kill_all(stage)
     return signal.SIGKILL if status is None else status
 
 
-def main(command: list[str]) -> NoReturn:
-    """Runs the command under supervision and ends with its exit code."""
+def supervise(become: Callable[[], None]) -> int:
+    """Has a new process `become` the stage, and sees it to its end; its exit code."""
     libc = ctypes.CDLL(None)
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     woken, wake = os.pipe()
@@ -133,11 +140,16 @@ def main(command: list[str]) -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stage = start(command, libc)
+    stage = start(become, libc)
     status = wait(stage, woken)
     kill_all(stage)
     code = os.waitstatus_to_exitcode(status)
-    os._exit(code if code >= 0 else 128 - code)
+    return code if code >= 0 else 128 - code
+
+
+def main(command: list[str]) -> NoReturn:
+    """Runs the command under supervision and ends with its exit code."""
+    os._exit(supervise(partial(execute, command)))
 
 
 if __name__ == "__main__":

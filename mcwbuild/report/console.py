@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.errors import McwbuildError
-from mcwbuild.contract.events import Event, Finished, Noted, Progressed, Started, to_line
+from mcwbuild.contract.events import Event, Finished, Noted, to_line
 from mcwbuild.contract.terminal import cell_text, visible
 from mcwbuild.report.rows import HEADER, RIGHT, cells
 from mcwbuild.report.text import seconds_text
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from mcwbuild.pipeline import Outcome
     from mcwbuild.plan import Step
+    from mcwbuild.report.live import LiveReporter
     from mcwbuild.report.rows import Row
 
 WIDE = 200  # columns where no terminal says how many there are: a log or a pipe wraps nothing
@@ -32,6 +31,8 @@ def show_error(error: McwbuildError) -> None:
     for problem in error.problems:
         _say(visible(str(problem)))
     _say(f"error: {visible(str(error))}")
+    if error.log is not None and error.log not in str(error):
+        _say(f"log: {visible(error.log)}")
 
 
 def show_interrupted(how: str = "interrupted") -> None:
@@ -44,7 +45,7 @@ def show_bug(bug: Exception) -> None:
     with tempfile.NamedTemporaryFile("w", prefix="mcwbuild-bug-", suffix=".txt", delete=False) as file:
         file.write("".join(traceback.format_exception(bug)))
     _say(f"error: This is a bug in mcwbuild: {type(bug).__name__}: {visible(str(bug))}")
-    _say(f"Its traceback is in {file.name}; please report it.")
+    _say(f"Its traceback is in {file.name}; please report it, with what `mcwbuild bug-report` collects.")
 
 
 def show_usage(usage: str, message: str) -> None:
@@ -69,6 +70,11 @@ def show_json(data: Any) -> None:
     print(_json(data, indent=2))
 
 
+def show_compact(data: Any) -> None:
+    """A result as JSON in one line, for a CI's output file."""
+    print(_json(data))
+
+
 def _json(data: Any, indent: int | None = None) -> str:
     """ASCII JSON in which no text is a command to a CI runner."""
     return json.dumps(data, indent=indent, ensure_ascii=True).replace("##[", "#\\u0023[")
@@ -80,7 +86,7 @@ def show_note(text: str) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{line}\n", end="", file=sys.stderr, flush=True)  # one write: steps at the same time mix lines, not letters
 
 
 def columns() -> int:
@@ -102,7 +108,9 @@ def show_table(title: str, header: Sequence[str], body: Iterable[Sequence[str]],
         table.add_column(name, justify="right" if index in set(right) else "left", overflow="fold")
     for line in body:
         table.add_row(*(Text(cell_text(cell)) for cell in line))
-    Console(width=None if sys.stdout.isatty() else WIDE, highlight=False).print(table)
+    terminal = sys.stdout.isatty()
+    plain = None if terminal and not os.environ.get("CI") else False  # a CI's log has no use for bold letters
+    Console(width=None if terminal else WIDE, highlight=False, force_terminal=plain).print(table)
 
 
 def show_models(rows: Sequence[Row]) -> None:
@@ -147,9 +155,18 @@ class PlainReporter:
         """Say how the phase ended."""
         if outcome.state == "fresh":
             self._line("nothing changed: the package is fresh, skipped")
+        if outcome.state == "stored":
+            self._line("made of the same before: taken from the store")
         if outcome.missed is not None:
             self._line(f"gate missed: {outcome.missed.found}", always=True)
         self._line(f"done in {seconds_text(outcome.seconds)}: {outcome.step.package}")
+
+    def beside(self) -> PlainReporter:
+        """One more for steps that run while others do: each line names its step."""
+        return PlainReporter(self.quiet)
+
+    def close(self) -> None:
+        """Nothing is left to be put back."""
 
     def _line(self, text: str, always: bool = False) -> None:
         if always or not self.quiet:
@@ -176,82 +193,23 @@ class JsonReporter:
         package = str(outcome.step.package)
         self._line({"event": "end", "state": outcome.state, "seconds": outcome.seconds, "package": package})
 
+    def beside(self) -> JsonReporter:
+        """One more for steps that run while others do: each line names its step."""
+        return JsonReporter()
+
+    def close(self) -> None:
+        """Nothing is left to be put back."""
+
     def _line(self, data: Mapping[str, Any]) -> None:
         _say(_json({"step": self.name, **data}))
 
 
-class LiveReporter:
-    """A terminal: finished parts as lines, those under way as bars that move."""
-
-    def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-        self.console = Console(stderr=True, highlight=False, emoji=False)
-        self.progress: Progress = Progress(
-            TextColumn(" "),
-            SpinnerColumn(),
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self.console,
-            transient=True,
-        )
-        self.tasks: dict[str, TaskID] = {}
-        self.begun = time.monotonic()
-
-    def begin(self, step: Step, log: Path) -> None:
-        """A heading for the phase, and the live part under it."""
-        self.begun = time.monotonic()
-        self.console.print(f"[bold cyan]{step.name}[/]  {step.title}")
-        self.progress.start()
-
-    def emit(self, event: Event) -> None:
-        """Move the bar, or put a line above it."""
-        if isinstance(event, Started):
-            self._clear(event.name)
-            words = f"{visible(event.name):<16} {visible(event.detail)}"
-            self.tasks[event.name] = self.progress.add_task(words, total=None)
-        elif isinstance(event, Progressed) and event.name in self.tasks:
-            self.progress.update(self.tasks[event.name], completed=event.done, total=event.total)
-        elif isinstance(event, Finished):
-            self._clear(event.name)
-            self._line("[green]\u2713[/]", f"{event.name:<16} {event.detail}", event.seconds)
-        elif isinstance(event, Noted):
-            self._line("[yellow]![/]" if event.level == "warning" else "[blue]i[/]", event.text)
-
-    def end(self, outcome: Outcome) -> None:
-        """Close the phase with its result."""
-        for name in list(self.tasks):
-            self._clear(name)
-        self.progress.stop()
-        made = "package" if outcome.state == "made" else "nothing changed"
-        self._line("[green]\u2713[/]", f"{made:<16} {outcome.step.package}", outcome.seconds)
-        if outcome.missed is not None:
-            self._line("[red]\u2717[/]", outcome.missed.found)
-
-    def close(self) -> None:
-        """Leave the terminal as it was, also after an error."""
-        self.progress.stop()
-
-    def _clear(self, name: str) -> None:
-        if name in self.tasks:
-            self.progress.remove_task(self.tasks.pop(name))
-
-    def _line(self, mark: str, text: str, seconds: float | None = None) -> None:
-        from rich.markup import escape
-
-        spent = "" if seconds is None else f"  [dim]{seconds_text(seconds)}[/]"
-        self.progress.console.print(f"  {mark} {escape(visible(text))}{spent}", soft_wrap=True)
-
-
 def reporter(style: str) -> PlainReporter | JsonReporter | LiveReporter:
     """The reporter for `--progress`; `auto` is live on a terminal and plain elsewhere and under CI."""
-    import os
-
     if style == "json":
         return JsonReporter()
     if style == "tty" or (style == "auto" and sys.stderr.isatty() and not os.environ.get("CI")):
+        from mcwbuild.report.live import LiveReporter
+
         return LiveReporter()
     return PlainReporter(quiet=style == "quiet")

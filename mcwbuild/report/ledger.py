@@ -70,19 +70,20 @@ def show(made: Sequence[Run], width: int | None = None) -> None:
             console.show_line(note)
 
 
-def markdown(made: Sequence[Run]) -> str:
+def markdown(made: Sequence[Run], *, titled: bool = True) -> str:
     """The same tables as GitHub's Markdown; whatever a name holds, it stays in its cell."""
     parts = []
     for run in made:
         header, body = table(run.rows)
         lines = [header, ["---", *["---:"] * (len(header) - 1)], *body]
-        parts += [f"**{_plain(_title(run))}**", ""]
-        parts += ["| " + " | ".join(map(_plain, line)) + " |" for line in lines]
-        parts += ["", *(f"- {_plain(note)}" for note in notes(run.rows)), ""]
+        parts += [f"**{plain(_title(run))}**", ""] if titled else []
+        parts += ["| " + " | ".join(map(plain, line)) + " |" for line in lines]
+        parts += ["", *(f"- {plain(note)}" for note in notes(run.rows)), ""]
     return "\n".join(parts)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text as it is in GitHub's Markdown, whatever it holds."""
     shown = cell_text(text)
     return "".join(f"&#{ord(c)};" if c in "|<>&`*[]\\" and not shown.startswith("---") else c for c in shown)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+LEAST_MEASURED = 2.0  # seconds of progress, below which the rest is not estimated
+
 
 def seconds_text(seconds: float) -> str:
     """A duration for people: `0.4 s`, `12 s`, `3 min 05 s`."""
@@ -10,6 +14,16 @@ def seconds_text(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
+
+
+def remaining(advanced: float, total: float, done: float, began: float, now: float | None = None) -> float | None:
+    """How many seconds the rest takes at the pace since `began` (of the monotonic clock), when `advanced` units less
+    were done; None before two seconds have passed or two units are through: what is not measured is not told.
+    """
+    spent = (time.monotonic() if now is None else now) - began
+    if spent < LEAST_MEASURED or advanced < 2:
+        return None
+    return max(0.0, (total - done) * spent / advanced)
 
 
 def count_text(count: float) -> str:

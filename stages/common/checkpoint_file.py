@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from mcwbuild.contract.bounds import MODEL_BYTES
 from mcwbuild.contract.errors import InputError, McwbuildError
 from stages.common.checkpoint_machine import Broken
 from stages.common.checkpoint_zip import Archive, damaged, open_archive
 
 Parsed = TypeVar("Parsed")
 
-MAX_FILE = 2 * 2**30  # bytes; the largest Ultralytics checkpoint, with its optimizer, has 0.6 GiB
 # What a parser of hostile bytes may stumble over; each of these means that the file is damaged.
 _STUMBLES = (
     *(Broken, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
@@ -74,7 +74,7 @@ def read_bytes(path: Path, file: str) -> bytes:
         try:
             _check_status(os.fstat(descriptor), file)
             with open(descriptor, "rb", closefd=False) as stream:
-                return stream.read(MAX_FILE + 1)
+                return stream.read(MODEL_BYTES.value + 1)
         finally:
             os.close(descriptor)
     except (OSError, ValueError) as error:
@@ -87,8 +87,10 @@ def _check_status(status: os.stat_result, file: str) -> None:
         raise _unusable(file, "It is a folder.", "Name the checkpoint in it, for example best.pt.")
     if not stat.S_ISREG(status.st_mode):
         raise _unusable(file, "It is no regular file.", "Copy the checkpoint to a file first.")
-    if status.st_size > MAX_FILE:
-        raise _unusable(file, f"It has {status.st_size} bytes.", f"At most {MAX_FILE} are read.")
+    if status.st_size > MODEL_BYTES.value:
+        raise _unusable(
+            file, f"It has {status.st_size} bytes.", f"At most {MODEL_BYTES.value} are read ({MODEL_BYTES.variable})."
+        )
 
 
 def _unusable(file: str, found: str, remedy: str) -> InputError:

@@ -21,6 +21,7 @@ from stages.common.leash import tie_to
 
 Done = TypeVar("Done")
 _CHUNKS = 4  # for each copy: few enough to cost nothing, enough that all of them end together and progress is seen
+_LARGEST = 32  # numbers in a chunk: what is done of one is lost where its copy is killed
 _work: Callable[[int], Any] | None = None  # in a copy: what it does with a number
 
 
@@ -31,7 +32,7 @@ def spread_over(count: int, begin: Callable[[], Callable[[int], Done]], numbers:
     this process lives on in a copy, so `begin` prepares what needs threads anew.
     Raises StageFailed where a copy is gone before its work is done.
     """
-    size = max(1, -(-len(numbers) // (count * _CHUNKS)))
+    size = max(1, min(_LARGEST, -(-len(numbers) // (count * _CHUNKS))))
     chunks = [numbers[place : place + size] for place in range(0, len(numbers), size)]
     threads = cv2.getNumThreads()
     cv2.setNumThreads(1)  # here, where its threads are: a copy that used OpenCV's would wait for them for ever

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
@@ -19,7 +19,9 @@ from stages.common import images as pictures
 from stages.common import tasks
 from stages.common.copies import spread_over
 from stages.common.detection import suppression
+from stages.common.evaluation_state import Found
 from stages.common.ground_truth import Labels, data_error
+from stages.common.keeping import Keeper, Keeping
 from stages.common.per_image import PerImage, Verdict
 from stages.common.tasks import Task
 from stages.common.timing import Timer
@@ -92,6 +94,7 @@ def evaluate(
     contract: Mapping[str, Any],
     settings: Settings,
     on_progress: Callable[[int, int], None] | None = None,
+    keeping: Keeping | None = None,
 ) -> Evaluation:
     """Run `runner` over the images, and judge what it finds, as the contract's task does, by the labels.
 
@@ -101,14 +104,12 @@ def evaluate(
     Detections are in the images' own pixels and clipped to the image, as Ultralytics' `predict` gives them; its `val`
     judges them unclipped in the padded input, which costs objects at the edge (examples/shapes: 0.721 where `predict`
     and this evaluator have 0.766).
+    Where it is kept, a later evaluation of the same goes on where it was, with the same results to the bit.
     Raises InputError naming every image that cannot be decoded.
     """
     work = _Work(decode, images, labels, contract, settings)
-    timer, seen = Timer(), []
-    for one in _each(work, runner, timer):
-        seen.append(one)
-        if on_progress is not None:
-            on_progress(len(seen), len(images))
+    timer = Timer()
+    seen = _all(work, runner, timer, on_progress, keeping)
     if problems := [one for one in seen if isinstance(one, Problem)]:
         raise data_error(problems)
     sound = [one for one in seen if isinstance(one, _Seen)]
@@ -131,13 +132,47 @@ def evaluate(
     )
 
 
+def _all(
+    work: _Work,
+    runner: Runner,
+    timer: Timer,
+    on_progress: Callable[[int, int], None] | None,
+    keeping: Keeping | None,
+) -> list[_Seen | Problem]:
+    """What each image gave, in their order; kept on the way up to the first that cannot be read."""
+    count, first = len(work.images), min(work.settings.timed, len(work.images))
+    keeper = None if keeping is None else _keeper(work, runner, keeping, first)
+    seen: list[_Seen | Problem] = []
+    for one in _each(work, runner, timer, [] if keeper is None else keeper.earlier()):
+        seen.append(one)
+        if isinstance(one, Problem):
+            keeper = None
+        elif keeper is not None and len(seen) > first:
+            keeper.add(Found(one.result, one.shape, bool(one.broken)))
+        if on_progress is not None:
+            on_progress(len(seen), count)
+    if keeper is not None:
+        keeper.end()
+    return seen
+
+
+def _keeper(work: _Work, runner: Runner, keeping: Keeping, timed: int) -> Keeper:
+    known = {"contract": work.contract, "settings": asdict(work.settings), "device": dict(runner.device)}
+    classes = len(work.contract.get("classes", {}).get("names", ()))
+    return Keeper(keeping, work.contract["model"]["task"], classes, known, work.images, timed)
+
+
 @dataclass(frozen=True)
 class _Seen:
-    """What one image gave: the result, what it is judged by, and the image's name where an output is not finite."""
+    """What one image gave: the result, what it is judged by, and the image's name where an output is not finite.
+
+    `shape` is the image's [H, W].
+    """
 
     result: Any
     truth: Any
     broken: str
+    shape: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -186,12 +221,16 @@ class _Work:
         placement: pictures.Placement,
         image: NDArray[np.uint8],
     ) -> _Seen:
+        broken = not all(_all_finite(output) for output in outputs)
+        result = self.task.sound(self._finished(outputs, placement, image, self.task.confidence))
+        return self.again(number, Found(result, (image.shape[0], image.shape[1]), broken))
+
+    def again(self, number: int, found: Found) -> _Seen:
+        """What was found in an image, now or by an earlier run."""
         picture = self.images[number]
         name = picture.name if isinstance(picture, Path) else f"generated image {number}"
-        broken = "" if all(_all_finite(output) for output in outputs) else name
-        result = self.task.sound(self._finished(outputs, placement, image, self.task.confidence))
-        shape = (image.shape[0], image.shape[1])
-        return _Seen(result, None if self.labels is None else self.task.truth(self.labels[number], shape), broken)
+        truth = None if self.labels is None else self.task.truth(self.labels[number], found.shape)
+        return _Seen(found.result, truth, name if found.broken else "", found.shape)
 
     def _finished(
         self,
@@ -205,21 +244,23 @@ class _Work:
         return self.task.finish(candidates, placement, shape, *limits)
 
 
-def _each(work: _Work, runner: Runner, timer: Timer) -> Iterator[_Seen | Problem]:
-    """All images, in their order."""
+def _each(work: _Work, runner: Runner, timer: Timer, earlier: Sequence[Found]) -> Iterator[_Seen | Problem]:
+    """All images, in their order; `earlier` is what is known of those behind the timed ones."""
     count = len(work.images)
     first = min(work.settings.timed, count)
     yield from (work.timed(number, runner, timer) for number in range(first))
-    rest = range(first, count)
-    copies = min(work.settings.threads, len(rest)) if len(rest) >= LEAST_SHARED else 1
-    if copies < 2 or runner.device["kind"] == "GPU":  # a GPU's context does not live on in a copy
+    yield from (work.again(first + place, found) for place, found in enumerate(earlier))
+    rest = range(first + len(earlier), count)
+    # As all of them would be run, whatever is left of them: sums differ with the number of threads.
+    copies = min(work.settings.threads, count - first) if count - first >= LEAST_SHARED else 1
+    if not rest or copies < 2 or runner.device["kind"] == "GPU":  # a GPU's context does not live on in a copy
         yield from (work.untimed(number, runner) for number in rest)
         return
 
     def begin() -> Callable[[int], _Seen | Problem]:
         return partial(work.untimed, runner=runner.alone())
 
-    with closing(spread_over(copies, begin, rest)) as done:
+    with closing(spread_over(min(copies, len(rest)), begin, rest)) as done:
         yield from done
 
 

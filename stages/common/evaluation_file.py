@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +67,11 @@ def write(kept: Kept, path: Path, bench: Bench) -> None:
         bench.note(too_large, "warning")
 
 
-def write_arrays(path: Path, named: Mapping[str, NDArray[Any]]) -> None:
+def write_arrays(
+    path: Path | IO[bytes], named: Mapping[str, NDArray[Any]], compression: int = zipfile.ZIP_DEFLATED
+) -> None:
     """Store plain arrays as `np.savez_compressed` does, which would pickle others. Raises ValueError for those."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, array in named.items():
             with archive.open(f"{name}.npy", "w") as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)

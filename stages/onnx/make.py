@@ -16,6 +16,7 @@ from mcwbuild.contract.phases import ONNX
 from stages.common.agreement import agrees, compare_outputs, in_words
 from stages.common.contract_doctor import Diagnosis, Patient, examine
 from stages.common.evaluate import Decode, Evaluation, Runner, evaluate, summary
+from stages.common.keeping import Keeping
 from stages.common.task_agreement import TaskAgreement
 from stages.families import family_of
 from stages.families.model import ModelFile
@@ -93,7 +94,8 @@ def make(request: Request, bench: Bench) -> Made:
     with bench.step("compare", f"with {'PyTorch' if raw.baseline is None else 'the given graph'}") as step:
         rows, shapes, agreement = _against(request, raw.reference, runner, raw.head, step)
     baseline = raw.baseline() if raw.baseline is not None and request.images.labels is not None else None
-    found = _evaluated(request, runner, raw.head, partial(_decode, raw.head), "evaluate", bench)
+    kept = Keeping(request.evaluation, lambda: {"model": disk.sha256_of(path), "head": raw.head}, bench.note)
+    found = _evaluated(request, runner, raw.head, partial(_decode, raw.head), "evaluate", bench, kept)
     return Made(
         data=data,
         sha256=disk.sha256_of(path),
@@ -161,11 +163,18 @@ def _taken(request: Request, whole: Whole, bench: Bench) -> Raw:
 
 
 def _evaluated(
-    request: Request, runner: Runner, head: dict[str, Any], decode: Decode, name: str, bench: Bench
+    request: Request,
+    runner: Runner,
+    head: dict[str, Any],
+    decode: Decode,
+    name: str,
+    bench: Bench,
+    kept: Keeping | None = None,
 ) -> Evaluation:
     images, settings = request.images, request.settings.of(head)
     with bench.step(name, f"{len(images.images)} images on {runner.device['model']}") as step:
-        found = evaluate(runner, decode, images.images, images.labels, request.contract, settings, step.progress)
+        of = (images.images, images.labels, request.contract)
+        found = evaluate(runner, decode, *of, settings, step.progress, kept)
         step.result = summary(found)
     return found
 

@@ -11,6 +11,7 @@ from mcwbuild.contract.marks import Document
 from stages.common.evaluate import Settings
 from stages.common.evaluation_file import Kept
 from stages.common.image_set import ImageSet
+from stages.common.keeping import Place
 from stages.families.model import ModelFile
 from stages.onnx.given import Given
 from stages.onnx.whole import Whole
@@ -21,7 +22,8 @@ class Request:
     """Everything that came in, read and checked; `previous` is the pt phase's performance record.
 
     `origin` is what the ONNX file is made from: a model file that is exported, or an ONNX file of somebody else's
-    whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from. `kept` is the pt
+    whose head is cut; `opset` is then that file's own. `told_by` says where the contract is from; `evaluation` is where
+    the state of the model's evaluation is kept. `kept` is the pt
     phase's evaluation, image by image; `gates` are limits that somebody set; `doctor`: whether the contract of a
     given file is to be examined.
     """
@@ -34,6 +36,7 @@ class Request:
     simplify: bool
     previous: Document | None
     told_by: str
+    evaluation: Place
     kept: Kept | None = None
     gates: tuple[Override, ...] = ()
     doctor: bool = False

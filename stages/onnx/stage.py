@@ -12,8 +12,10 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.marks import Document
 from mcwbuild.contract.phases import ONNX
+from mcwbuild.contract.results import Results
+from mcwbuild.contract.resumable import EVALUATIONS
 from mcwbuild.contract.stage import Stage
-from stages.common import evaluation_file
+from stages.common import evaluation_file, keeping, kept_results
 from stages.common.evaluate import Settings
 from stages.common.evaluation_file import Kept, order_of
 from stages.common.findings import tell
@@ -40,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="the model's name where an ONNX file comes without --source")
     parser.add_argument("--opset", type=int, choices=OPSETS, help=f"operator set of the export; default {OPSET}")
     add_trust(parser)
+    keeping.add_arguments(parser)
     parser.add_argument("--no-simplify", action="store_true", help="keep the graph as it was exported")
 
 
@@ -102,7 +105,8 @@ def _request(
 ) -> Request:
     images = open_images(args.data, args.dataset, inherit.critical(source))
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    made = Request(origin, source, images, settings, opset, not args.no_simplify, previous, told_by)
+    kept = keeping.place_of(args, EVALUATIONS[ONNX.name])
+    made = Request(origin, source, images, settings, opset, not args.no_simplify, previous, told_by, kept)
     return replace(made, gates=tuple(args.gate or ()), doctor=args.contract_check == "auto")
 
 
@@ -120,6 +124,8 @@ def work(request: Request, bench: Bench) -> None:
     if made.evaluation.per_image is not None:
         kept = Kept(made.sha256, order_of(request.images.images), made.evaluation.per_image)
         evaluation_file.write(kept, bench.out / ONNX.evaluation, bench)
+    shown = kept_results.found_in(made.evaluation, request.contract, request.settings.confidence)
+    kept_results.write(bench.out / ONNX.results, Results(order_of(request.images.images), {ONNX.name: shown}), bench)
     documents.write_yaml(bench.out / ONNX.source, source_document(request, made))
     documents.write_json(bench.out / ONNX.performance, performance_record(request, made, bench.out / ONNX.source))
 
@@ -130,4 +136,5 @@ STAGE = Stage(
     add_arguments,
     require,
     work,
+    lambda request: request.evaluation.forget(),
 )

@@ -13,12 +13,14 @@ from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.performance import Check
 from mcwbuild.contract.phases import PT
-from stages.common import contract_doctor, evaluation_file
+from mcwbuild.contract.results import Results
+from stages.common import contract_doctor, evaluation_file, kept_results
 from stages.common.contract_findings import trained_size
 from stages.common.evaluate import Evaluation, evaluate, finite_check, summary, test_configuration
 from stages.common.evaluation_file import Kept, order_of
 from stages.common.findings import Finding, tell
 from stages.common.image_set import ImageSet
+from stages.common.keeping import Keeping
 from stages.common.output_findings import not_finite
 from stages.families import family_of
 from stages.families.shapes import output_shapes
@@ -40,12 +42,16 @@ def measure(network: torch.nn.Module, request: Request, images: ImageSet, bench:
     outputs, flops = counted.run(lambda: runner.run(runner.feed(next(images.prepared(contract, 1)))))
     shapes = [list(output.shape) for output in outputs]
     decode = partial(_decode, head)
+    keeping = Keeping(request.evaluation, lambda: {"model": request.model.sha256, "head": head}, bench.note)
     with bench.step("evaluate", f"{len(images.images)} images on {runner.device['model']}") as step:
-        found = evaluate(runner, decode, images.images, images.labels, contract, settings.of(head), step.progress)
+        chosen = settings.of(head)
+        found = evaluate(runner, decode, images.images, images.labels, contract, chosen, step.progress, keeping)
         step.result = summary(found)
     if found.per_image is not None:
         kept = Kept(request.model.sha256, order_of(images.images), found.per_image)
         evaluation_file.write(kept, bench.out / PT.evaluation, bench)
+    shown = kept_results.found_in(found, contract, settings.confidence)
+    kept_results.write(bench.out / PT.results, Results(order_of(images.images), {PT.name: shown}), bench)
     checks = _checks(shapes, output_shapes(head, size), found)
     examined = _examined(request, cut, head, images, found, bench)
     checks += [] if examined is None else [contract_doctor.check(examined)]

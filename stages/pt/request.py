@@ -8,6 +8,7 @@ from typing import Any
 from mcwbuild.contract import inherit
 from stages.common.evaluate import Settings
 from stages.common.image_set import ImageSet
+from stages.common.keeping import Place
 from stages.families.model import ModelFile
 
 
@@ -15,13 +16,14 @@ from stages.families.model import ModelFile
 class Request:
     """Everything that came in, read and checked; `images` is None where only the source is wanted.
 
-    `doctor`: whether the contract is to be examined.
+    `evaluation` is where the evaluation's state is kept; `doctor`: whether the contract is to be examined.
     """
 
     model: ModelFile
     source: dict[str, Any]
     images: ImageSet | None
     settings: Settings
+    evaluation: Place
     doctor: bool = False
 
     @property

@@ -11,8 +11,9 @@ from mcwbuild.contract import dataset, disk, documents, inherit, training
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.errors import InputError
 from mcwbuild.contract.phases import PT
-from mcwbuild.contract.resumable import TRAINING
+from mcwbuild.contract.resumable import EVALUATIONS, TRAINING
 from mcwbuild.contract.stage import Stage
+from stages.common import keeping
 from stages.common.evaluate import Settings
 from stages.common.image_set import open_images
 from stages.common.together import together
@@ -39,6 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--train", type=Path, metavar="CONFIG", help="train on --data as train.yaml says")
     parser.add_argument("--resume", type=Path, metavar="STATE", help="the state of a training to go on from")
+    keeping.add_arguments(parser)
     parser.add_argument("--fresh", action="store_true", help="train from the beginning, whatever state there is")
     parser.add_argument("--source", type=Path, help="training_source.yaml; made from the checkpoint if not given")
     parser.add_argument("--name", help="the model's name in a source that is made")
@@ -73,7 +75,8 @@ def require(args: argparse.Namespace) -> Request | TrainRequest:
     contract = inherit.critical(source)
     found = None if args.describe else open_images(args.data, args.dataset, contract)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return Request(model, source, found, settings, args.contract_check == "auto")
+    kept = keeping.place_of(args, EVALUATIONS[PT.name])
+    return Request(model, source, found, settings, kept, args.contract_check == "auto")
 
 
 def _classes(args: argparse.Namespace) -> tuple[str, ...] | None:
@@ -115,7 +118,8 @@ def _training(args: argparse.Namespace) -> TrainRequest:
     state = (args.out / TRAINING.folder if own else args.result.parent / TRAINING.staged) / TRAINING.file
     resume = args.resume or (state if own and not args.fresh and state.is_file() else None)
     settings = Settings(args.conf, args.iou, args.max_detections, args.threads)
-    return TrainRequest(config, of_stock, begun, args.data, args.name, settings, resume, state, own)
+    kept = keeping.place_of(args, EVALUATIONS[PT.name])
+    return TrainRequest(config, of_stock, begun, args.data, args.name, settings, resume, state, own, kept)
 
 
 def work(request: Request | TrainRequest, bench: Bench) -> None:
@@ -143,7 +147,7 @@ def _trained(request: TrainRequest, trained: Trained, bench: Bench) -> Request:
     source["dataset"] = trained.dataset
     documents.write_yaml(bench.out / PT.source, source)
     images = open_images(request.data, None, inherit.critical(source))
-    return Request(model, source, images, request.settings)
+    return Request(model, source, images, request.settings, request.evaluation)
 
 
 def _measure(request: Request, bench: Bench, warnings: tuple[str, ...]) -> None:
@@ -162,7 +166,8 @@ def _measure(request: Request, bench: Bench, warnings: tuple[str, ...]) -> None:
 
 
 def delivered(request: Request | TrainRequest) -> None:
-    """The package is there: the state of its training is not needed any more."""
+    """The package is there: the states of its training and its evaluation are not needed any more."""
+    request.evaluation.forget()
     if isinstance(request, TrainRequest) and request.own_state:
         disk.remove_tree(request.state.parent)
 

@@ -53,6 +53,7 @@ class Job:
     state: State | None = None
     begun: float = field(default=0.0, repr=False)
     step: Step | None = field(default=None, repr=False)
+    whole: Step | None = field(default=None, repr=False)
     batches: int = 0
     validations: int = 0
 
@@ -110,11 +111,13 @@ def train(job: Job, arguments: Mapping[str, Any]) -> State:
         ("on_fit_epoch_end", _end_epoch),
     ):
         trainer.add_callback(event, told)
-    try:
-        trainer.train()
-    except (RuntimeError, ValueError) as error:
-        logging.getLogger(__name__).exception("the trainer failed")  # standard error: the step's log
-        raise _failure(error) from error
+    with job.bench.step("training", f"{trainer.args.epochs} epochs") as job.whole:
+        try:
+            trainer.train()
+        except (RuntimeError, ValueError) as error:
+            logging.getLogger(__name__).exception("the trainer failed")  # standard error: the step's log
+            raise _failure(error) from error
+        job.whole.result = f"{trainer.epoch + 1} epochs"
     assert job.state is not None
     return job.state
 
@@ -162,6 +165,8 @@ def _end_epoch(trainer: Any) -> None:
     job.bench.emit(Measured(job.step.name, figures))
     said = ", ".join(f"{name} {figures[name]:.3f}" for name in figures if not name.endswith(("precision", "recall")))
     job.bench.emit(Finished(job.step.name, round(time.monotonic() - job.begun, 3), said))
+    if job.whole is not None:
+        job.whole.progress(trainer.epoch + 1, trainer.epochs)
 
 
 def _figures(trainer: Any) -> dict[str, float]:

@@ -19,6 +19,7 @@ from stages.common.checkpoint import Checkpoint
 from stages.common.dataset_check import Survey
 from stages.common.device import cpu_model, versions
 from stages.common.evaluate import Settings
+from stages.common.keeping import Place
 from stages.families import Family
 from stages.families.yolo.architectures import TASKS
 from stages.families.yolo.stock import Stock
@@ -35,7 +36,7 @@ class TrainRequest:
     """Everything that a training was asked for; exactly one of `stock` and `weights` is set.
 
     `resume` is the state to go on from, if there is one; `state` is where the state is kept, `own_state` says that
-    nobody else takes it away when the package is there.
+    nobody else takes it away when the package is there; `evaluation` is where that of the evaluation is kept.
     """
 
     config: TrainConfig
@@ -47,6 +48,7 @@ class TrainRequest:
     resume: Path | None
     state: Path
     own_state: bool
+    evaluation: Place
 
     @property
     def task(self) -> str:

@@ -9,6 +9,6 @@ from mcwbuild.contract.stage import main
 if "--board-record" in sys.argv[1:]:
     from stages.rknn.judge import STAGE
 else:
-    from stages.rknn.phase import STAGE  # type: ignore[assignment]
+    from stages.rknn.stage import STAGE  # type: ignore[assignment]
 
 main(STAGE)

@@ -1,32 +1,27 @@
-"""Running the toolkit's child process: its own empty folder, its own session, its log, and no way to fail unseen."""
+"""One build by the toolkit's process: given its job, listened to, and no way to fail unseen."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import resource
 import select
 import shutil
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mcwbuild.contract import errors
 from mcwbuild.contract.events import Emit, Noted, Started, from_line
 from stages.rknn import compiler_log, failures
+from stages.rknn.children import Child, Children
 from stages.rknn.compiler_log import CompilerLog
-from stages.rknn.job import Job, Measured
+from stages.rknn.job import ANSWER, Job, Measured
 
-CHILD = (sys.executable, "-P", "-m", "stages.rknn.toolkit")
 SILENCE = 1800.0  # seconds; mmse works for minutes on one layer of a large model without a word
 MOST_RULES = 8  # rules that are turned off: each costs a build, and a graph that needs more is one for a person
 _POLL = 0.2  # seconds between two looks at the process
-_PASSED_ON = ("LD_LIBRARY_PATH", "LANG", "LC_ALL", "TZ", "PYTHONDONTWRITEBYTECODE")
 
 
 @dataclass(frozen=True)
@@ -42,96 +37,6 @@ class Built:
     disabled_rules: tuple[str, ...] = ()
 
 
-class Child:
-    """The toolkit's process: it loads the toolkit at once, and does its job when it gets one.
-
-    So that loading, which takes seconds, goes on while the parent does something else. `end` leaves nothing of it.
-    """
-
-    def __init__(self, folder: Path, threads: int, child: Sequence[str] = CHILD) -> None:
-        self.folder, self.log = folder, folder / "toolkit.log"
-        work, scratch = folder / "work", folder / "tmp"
-        work.mkdir(parents=True)
-        scratch.mkdir()
-        self.reader, writer = os.pipe()
-        arguments = (str(folder / "job.json"), str(folder / "answer.json"), str(writer), str(os.getpid()))
-        with os.fdopen(writer, "wb"), self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [*child, *arguments],
-                cwd=work,
-                env=_environment(work, scratch, threads),
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                pass_fds=(writer,),
-            )
-
-    def give(self, job: Job) -> None:
-        """The end of its standard input tells it that its job lies there."""
-        job.write(self.folder / "job.json")
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-
-    def kill(self) -> None:
-        """Kill its session; whoever waits for it goes on then."""
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-
-    def end(self) -> None:
-        """Kill whatever is left of its session. May be called again."""
-        if self.reader >= 0:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-            assert self.process.stdin is not None
-            self.process.stdin.close()
-            os.close(self.reader)
-            self.reader = -1
-
-
-class Children:
-    """The child of each build, by its name and in a folder of that name below `folder`, with `threads` for each.
-
-    All of `ahead` load the toolkit at once, the others when they are asked for. None outlives the `with` block.
-    """
-
-    def __init__(self, folder: Path, threads: int, ahead: Sequence[str]) -> None:
-        self._folder, self._threads, self._ahead = folder, threads, ahead
-        self._started: dict[str, Child] = {}
-        self.failing_rules: tuple[str, ...] = ()
-
-    def __enter__(self) -> Children:
-        with contextlib.ExitStack() as half_done:
-            half_done.callback(self.__exit__)
-            for name in self._ahead:
-                self.of(name)
-            half_done.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for child in self._started.values():
-            child.end()
-
-    def of(self, name: str) -> Child:
-        """The build's child, started now where it was not yet."""
-        if name not in self._started:
-            self._started[name] = Child(self._folder / name, self._threads)
-        return self._started[name]
-
-    def without_rule(self, name: str, rule: str) -> Child:
-        """A new child for the build, in a folder beside that of the one that has ended; no build uses `rule` now."""
-        self.failing_rules = tuple(dict.fromkeys((*self.failing_rules, rule)))  # another build may have met it too
-        self._started[name] = Child(self._folder / f"{name}.{len(self.failing_rules)}", self._threads)
-        return self._started[name]
-
-    def kill(self) -> None:
-        """Kill all of them; whoever waits for one goes on then."""
-        for child in self._started.values():
-            child.kill()
-
-
 def run(job: Job, child: Child, emit: Emit, silence: float = SILENCE) -> Built:
     """Have `child` do `job`, and return what came of it; it is ended then.
 
@@ -140,7 +45,7 @@ def run(job: Job, child: Child, emit: Emit, silence: float = SILENCE) -> Built:
     raises as it is.
     """
     watch = _Watch(emit)
-    answer_file = child.folder / "answer.json"
+    answer_file = child.folder / ANSWER
     try:
         child.give(job)
         code = _wait(child, watch, silence)
@@ -199,26 +104,15 @@ class _Watch:
                 self._emit(event)
 
 
-def _environment(home: Path, scratch: Path, threads: int) -> dict[str, str]:
-    """A clean environment: a `.rknn` holds fragments of the memory of the process that made it, so no secrets there."""
-    kept = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    roots = dict.fromkeys(str(Path(module.__file__ or "").parents[2]) for module in (errors, compiler_log))
-    return {
-        **kept,
-        "PATH": os.defpath,
-        "HOME": str(home),
-        "TMPDIR": str(scratch),
-        "PYTHONPATH": os.pathsep.join(roots),
-        "PYTHONHASHSEED": "0",
-        "OMP_NUM_THREADS": str(threads),
-    }
-
-
 def _wait(child: Child, watch: _Watch, silence: float) -> int | None:
     """Pass on reports until the process ends; a sign of life is a report or a longer log.
 
     Returns its exit code, negative for a signal, or None where it hung.
     """
+    if not child.begins(silence):
+        return None
+    if child.process is None:
+        return child.returncode
     process, reader = child.process, child.reader
     alive, size, open_pipe = time.monotonic(), 0, True
     ended = os.pidfd_open(process.pid)

@@ -40,6 +40,11 @@ class Calibration:
     leaked: tuple[str, ...] = ()
     facts: tuple[ImageFacts, ...] = ()
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The prepared images as they were written."""
+        return tuple(self.file.parent / line for line in self.file.read_text("ascii").splitlines())
+
 
 def write(
     images: Sequence[Path],
@@ -102,6 +107,16 @@ def store(prepared: NDArray[np.uint8], stem: Path) -> Path:
     file = stem.with_suffix(".npy")
     np.save(file, np.ascontiguousarray(prepared.transpose(2, 0, 1)[None]))
     return file
+
+
+def load(file: Path) -> NDArray[np.uint8]:
+    """What `store` wrote, uint8 [H, W, C]. Raises OSError where it cannot be read."""
+    if file.suffix == ".npy":
+        return np.asarray(np.load(file, allow_pickle=False)[0].transpose(1, 2, 0), np.uint8)
+    picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
+    if picture is None:
+        raise OSError(f"{file} cannot be read")
+    return np.asarray(picture[:, :, ::-1], np.uint8)
 
 
 def _digest(prepared: NDArray[np.uint8]) -> bytes:

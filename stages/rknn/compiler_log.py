@@ -30,7 +30,7 @@ _HARMLESS = re.compile(r"Unkown op target: 0")
 # The toolkit's own, and what the C library says of a heap that the compiler has destroyed.
 _ERROR = re.compile(
     r"^(?:E (?!rknn-toolkit2 version))?(?P<text>(?<=E ).*\S|"
-    r"(?:corrupted size|double free|(?:free|malloc)\(\): |munmap_chunk).*)"
+    r"(?:corrupted (?:size|double-linked)|double free|(?:free|malloc)\(\): |munmap_chunk).*)"
 )
 _BOUNDARY = ("InputOperator", "OutputOperator")  # the graph's inputs and outputs, placed on the CPU by definition
 

@@ -1,4 +1,4 @@
-"""What can be said before anything is built: of the activations, the graph, the calibration set."""
+"""What can be said without a build: of the activations, the graph, the calibration set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _of_calibration(asked: Request, calibrated: Calibration) -> list[Finding]:
 
 
 def examine(asked: Request, calibrated: Calibration | None, bench: Bench) -> tuple[Finding, ...]:
-    """Everything that is found, told on `bench`. The toolkit's children load beside it."""
+    """Everything that is found, told on `bench`. The toolkit loads and builds beside it."""
     # These load ONNX, which the children's start need not wait for.
     from stages.rknn import scan
     from stages.rknn.reference import BROKEN

@@ -14,6 +14,9 @@ Algorithm = Literal["normal", "kl_divergence", "mmse"]
 Method = Literal["channel", "layer"]
 Finer = Literal["float16", "int16"]
 
+JOB, ANSWER = "job.json", "answer.json"
+BUILD = "build.json"  # beside the job: what is read of it before the build
+
 
 @dataclass(frozen=True)
 class Quantization:
@@ -49,7 +52,9 @@ class Job:
     units, one value a channel; `images` are measured, with labels if `labelled` (none: generated ones are taken),
     `texts` being those of text recognition; `contract` is the critical block, `head` describes the outputs;
     `disabled_rules` are the toolkit's fusion rules that are turned off; `prune_below`: the proxy in dB that it has to
-    reach, else its accuracy is not measured; `analyse`: whether each layer's error is wanted.
+    reach, else its accuracy is not measured; `analyse`: whether each layer's error is wanted; `ranges`: where hybrid
+    builds leave each other the ranges that they found; `kept`: where the evaluation's state is kept, empty where it is
+    not; `left`: where an earlier run left one, else empty.
     """
 
     name: str
@@ -75,6 +80,9 @@ class Job:
     disabled_rules: tuple[str, ...] = ()
     prune_below: float | None = None
     analyse: bool = False
+    ranges: str = "ranges"
+    kept: str = ""
+    left: str = ""
 
     def write(self, path: Path) -> None:
         """Store the job as JSON."""
@@ -99,6 +107,7 @@ class Measured:
     not_finite: images whose outputs held NaN or infinity; seconds: of each call; peak_kb: most memory held;
     kept: the file with the evaluation image by image, empty where accuracy was not measured;
     expected: the file with what a board's outputs are held against;
+    shown: what it found in some of the images, as `results.as_data` gives it, None where accuracy was not measured;
     pruned: why its accuracy was not worth measuring, else empty; layers: a `LayerError` each, where asked for.
     """
 
@@ -111,5 +120,6 @@ class Measured:
     peak_kb: int
     kept: str = ""
     expected: str = ""
+    shown: Mapping[str, Any] | None = None
     pruned: str = ""
     layers: list[dict[str, Any]] = field(default_factory=list)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 _COSINE = r"(-?\d\.\d{5}|-?nan)"
@@ -20,11 +20,21 @@ _AS_INT8 = "_int8"  # what the analysis appends to an output that is converted b
 
 
 @dataclass(frozen=True)
+class Beside:
+    """A tensor's agreement with ONNX Runtime's: cosine, and signal-to-noise ratio in decibels; None: not finite."""
+
+    cosine: float | None
+    snr_db: float | None
+
+
+@dataclass(frozen=True)
 class LayerError:
     """One layer as the toolkit fuses it: its tensors by the toolkit's names, the last being its result.
 
     `nodes` are its operators' names, `reads` the tensors of other layers that it reads; `cosine` and `error`
-    (Euclidean) are its own, `total_cosine` and `total_error` those that have gathered. None: not finite.
+    (Euclidean) are its own, `total_cosine` and `total_error` those that have gathered; `onnx_cosine` and
+    `onnx_snr_db` compare its result with ONNX Runtime's of the ONNX file, `added` is the noise that it adds by them, as
+    a share of its signal. None: not finite, or of `onnx_*` and `added`: the ONNX file has no such tensor.
     """
 
     op: str
@@ -35,6 +45,9 @@ class LayerError:
     error: float | None
     total_cosine: float | None
     total_error: float | None
+    onnx_cosine: float | None = None
+    onnx_snr_db: float | None = None
+    added: float | None = None
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> LayerError:
@@ -72,6 +85,35 @@ def parse(text: str, graph: Iterable[tuple[str, Sequence[str], Sequence[str]]]) 
             )  # fmt: skip
         waiting = []
     return found
+
+
+def with_reference(layers: Sequence[LayerError], beside: Mapping[str, Beside]) -> list[LayerError]:
+    """The layers with their results held against ONNX Runtime's, where `beside` has them."""
+    return [
+        replace(
+            layer,
+            onnx_cosine=found.cosine if found else None,
+            onnx_snr_db=found.snr_db if found else None,
+            added=added_noise(found, [beside.get(name) for name in layer.reads]),
+        )
+        for layer in layers
+        for found in [beside.get(layer.tensors[-1])]
+    ]
+
+
+def added_noise(own: Beside | None, read: Sequence[Beside | None]) -> float | None:
+    """How much noise a layer adds, as a share of its signal: what its result holds beyond the noisiest of its inputs.
+
+    None where the layer's own noise is not known.
+    """
+    if own is None or own.snr_db is None:
+        return None
+    before = [_noise(one.snr_db) for one in read if one is not None and one.snr_db is not None]
+    return max(0.0, _noise(own.snr_db) - max(before, default=0.0))
+
+
+def _noise(decibels: float) -> float:
+    return float(10 ** (-decibels / 10))
 
 
 def _finite(text: str) -> float | None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from stages.common import agreement, evaluate, image_set, tasks
 from stages.common.ground_truth import Labels
+from stages.common.keeping import Keeping
 from stages.common.labels import labels_of
 from stages.common.output_findings import OutputFigures, ScoreFigures, judge_outputs
 from stages.common.task_agreement import TaskAgreement
@@ -51,7 +52,11 @@ def test_images(job: Job) -> list[evaluate.Picture]:
 
 
 def accuracy(
-    runner: evaluate.Runner, job: Job, images: list[evaluate.Picture], on_progress: OnProgress
+    runner: evaluate.Runner,
+    job: Job,
+    images: list[evaluate.Picture],
+    on_progress: OnProgress,
+    keeping: Keeping | None = None,
 ) -> evaluate.Evaluation:
     """The evaluator's verdict over the images. Raises InputError for images or labels that cannot be read."""
     decode = family_of(job.head).decode
@@ -68,6 +73,7 @@ def accuracy(
         job.contract,
         _settings(job),
         on_progress,
+        keeping,
     )
 
 

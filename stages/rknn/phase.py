@@ -3,49 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mcwbuild.contract import disk, documents, manifest
 from mcwbuild.contract.bench import Bench
 from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import RKNN
-from mcwbuild.contract.stage import Stage
+from mcwbuild.contract.results import Found as Shown
+from mcwbuild.contract.results import Picture, Results, of_data
+from stages.common import kept_results
+from stages.common.evaluation_file import order_of
 from stages.common.findings import tell
-from stages.rknn import build, calibrate, record, request, script, shared, side_by_side
+from stages.rknn import calibrate, record, script, side_by_side
 from stages.rknn.calibration import Calibration
+from stages.rknn.children import Children
 from stages.rknn.examination import examine
 from stages.rknn.outcome import Outcome
 from stages.rknn.request import Request
-from stages.rknn.shared import Shared
+from stages.rknn.side_by_side import Share
 from stages.rknn.targets import Variant
-from stages.rknn.tune import search, state
+from stages.rknn.tune import search
 from stages.rknn.tune.search import Found
 from stages.rknn.workshop import Workshop, delivered
 
 SCRIPT = "npu_inference.py"
 
 
-def work(asked: Request | Shared, bench: Bench) -> None:
-    """Do the whole phase; every file of the package but the manifest lies in `bench.out` afterwards."""
-    if isinstance(asked, Shared):
-        shared.work(asked, bench)
-        return
-    created = manifest.now()
+def work(asked: Request, children: Children, bench: Bench) -> None:
+    """Build for the first time; every file of the package but the manifest lies in `bench.out` afterwards.
+
+    `children` are of the right number of threads, and the toolkit is being loaded for them already.
+    """
+    created, bench = manifest.now(), replace(bench, emit=side_by_side.one_at_a_time(bench.emit))
     for variant, reason in asked.absent.items():
         bench.note(f"best_{variant}.rknn is not made: {reason}")
-    share = side_by_side.share(len(asked.variants), asked.threads, asked.model.path.stat().st_size)
-    # They load the toolkit beside the calibration and each other, even where they build one after the other.
-    ahead = asked.variants if asked.threads > 1 else asked.variants[:1]
-    with build.Children(bench.scratch, share.threads, ahead) as children:
-        calibrated = _calibrate(asked, bench, share.threads)
-        found = examine(asked, calibrated, bench)
-        workshop = Workshop(asked, calibrated, children, share.threads, bench.scratch)
+    share = shared_among(asked)
+    calibrated = _calibrate(asked, bench, share.threads, children.folder / "calibration")
+    workshop = Workshop(asked, calibrated, children, children.threads, children.folder)
 
-        def maker(variant: Variant) -> Callable[[Emit], Found]:
-            return lambda emit: _make(variant, workshop, replace(bench, emit=emit))
+    def maker(variant: Variant) -> Callable[[Emit], Found]:
+        return lambda emit: _make(variant, workshop, replace(bench, emit=emit))
 
-        jobs = {variant: maker(variant) for variant in asked.variants}
+    jobs = {variant: maker(variant) for variant in asked.variants}
+    with ThreadPoolExecutor(1) as beside:  # this process has nothing to do while its children build
+        examined = beside.submit(examine, asked, calibrated, bench)
+        thumbnails = beside.submit(kept_results.calibration_pictures, calibrated.files if calibrated else ())
         tuned = side_by_side.all_of(jobs, bench.emit, share.at_once, children.kill)
     source, performance = bench.out / RKNN.source, bench.out / RKNN.performance
     program = bench.out / SCRIPT
@@ -54,16 +59,33 @@ def work(asked: Request | Shared, bench: Bench) -> None:
     written = {"file": SCRIPT, "sha256": disk.sha256_of(program)}
     documents.write_yaml(source, record.source_document(tuned, asked, calibrated, created, written))
     described = {"file": source.name, "sha256": disk.sha256_of(source)}
-    document = record.performance_record(tuned, asked, created, described, found)
+    document = record.performance_record(tuned, asked, created, described, examined.result())
     documents.write_json(performance, document)
+    with bench.step("pictures", "for the report") as step:
+        results = _results(record.outcomes_of(tuned), asked, thumbnails.result())
+        kept_results.write(bench.out / RKNN.results, results, bench)
+        step.result = f"{len(results.pictures)} images"
 
 
-def _calibrate(asked: Request, bench: Bench, threads: int) -> Calibration | None:
+def _results(made: Mapping[Variant, Outcome], asked: Request, thumbnails: tuple[Picture, ...]) -> Results:
+    """What was found in some of the images, with pictures of those where most has changed; none of generated ones."""
+    shown = {variant: outcome.built.measured.shown for variant, outcome in made.items()}
+    found: dict[str, Shown] = {variant: of_data(one) for variant, one in shown.items() if one is not None}
+    known = asked.images.source != "generated"
+    pictures = kept_results.pictures(asked.images, asked.shown, list(found.values())) if known else ()
+    return Results(order_of(asked.images.images), found, pictures, thumbnails)
+
+
+def shared_among(asked: Request) -> Share:
+    """How the variants share the machine."""
+    return side_by_side.share(len(asked.variants), asked.threads, asked.model.path.stat().st_size)
+
+
+def _calibrate(asked: Request, bench: Bench, threads: int, folder: Path) -> Calibration | None:
     if asked.calibration is None:
         return None
     images = asked.calibration.images
     with bench.step("calibration", f"{len(images)} images of the {asked.calibration.source} looked at") as step:
-        folder = bench.scratch / "calibration"
         made = calibrate.calibrate(asked.calibration, asked.model, folder, threads, step.progress)
         step.result = f"{len(made.images)} images"
     for note in calibrate.notes(made):
@@ -108,19 +130,3 @@ def board_data(made: Mapping[Variant, Outcome], asked: Request) -> dict[str, Any
             "max_detections": asked.max_detections,
         },
     }
-
-
-def delivered_whole(asked: Request | Shared) -> None:
-    """The package is there: the tries of its search are of no use any more."""
-    if isinstance(asked, Request) and asked.tries is not None:
-        state.forget(asked.tries)
-
-
-STAGE = Stage(
-    RKNN,
-    "Convert an ONNX model to RKNN with RKNN-Toolkit2.",
-    request.add_arguments,
-    request.require,
-    work,
-    delivered_whole,
-)

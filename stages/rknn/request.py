@@ -1,23 +1,25 @@
-"""The phase's flags and the checked request that they make."""
+"""The checked request that the phase's flags make."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import calibration_pool, dataset, targets, validate
+from mcwbuild.contract import calibration_pool, dataset, results, targets, validate
 from mcwbuild.contract.errors import ContractBroken, InputError, Problem
 from mcwbuild.contract.limits import Override
-from mcwbuild.contract.resumable import TUNING
-from mcwbuild.contract.stage import positive
+from mcwbuild.contract.phases import ONNX
+from mcwbuild.contract.results import Found, Results
+from mcwbuild.contract.resumable import EVALUATIONS, TUNING
 from mcwbuild.contract.targets import Target
-from mcwbuild.contract.tuning import BUDGET, EFFORTS, Effort, seconds
+from mcwbuild.contract.tuning import BUDGET, Effort
 from stages.common import evaluation_file, image_set
-from stages.common.evaluation_file import Kept
+from stages.common.evaluation_file import Kept, order_of
 from stages.common.image_set import ImageSet, open_images
+from stages.common.keeping import Place, place_of
 from stages.common.together import together
 from stages.rknn import model, shared
 from stages.rknn.choosing import Candidates
@@ -43,9 +45,10 @@ class Tries:
 class Request:
     """Everything that the phase works on, checked. `absent` says of each variant that is not made why.
 
-    `kept` is the onnx phase's evaluation, image by image; `gates` are limits that somebody set; `effort`
-    and `budget` (seconds) are those of the search for an INT8 build that passes, `tries` is where they are kept;
-    `layers`: whether every layer's error is wanted.
+    `kept` is the onnx phase's evaluation, image by image; `shown`: what it found in some of the images; `gates` are
+    limits that somebody set; `effort` and `budget` (seconds) are those of the search for an INT8 build that passes,
+    `tries` is where they are kept; `layers`: whether every layer's error is wanted; `evaluations`: where the state of
+    each variant's is kept.
     """
 
     model: Model
@@ -61,11 +64,13 @@ class Request:
     max_detections: int
     threads: int
     kept: Kept | None = None
+    shown: Found | None = None
     gates: tuple[Override, ...] = ()
     effort: Effort = "off"
     budget: float = BUDGET
     layers: bool = False
     tries: Tries | None = None
+    evaluations: Mapping[Variant, Place] = field(default_factory=dict)
 
     @property
     def variants(self) -> tuple[Variant, ...]:
@@ -73,54 +78,18 @@ class Request:
         return tuple(variant for variant in VARIANTS if variant not in self.absent)
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The phase's own flags."""
-    parser.add_argument("--onnx", type=Path, required=True, help="the model")
-    parser.add_argument("--source", type=Path, required=True, help="its onnx_source.yaml")
-    parser.add_argument("--target", required=True, help=f"the chip: {', '.join(targets.TARGETS)}")
-    parser.add_argument(
-        "--shared", type=Path, help="the rknn package of a chip that runs the same build: it is taken, nothing is built"
-    )
-    parser.add_argument("--dtype", choices=("both", "fp16", "int8"), default="both", help="what to build")
-    parser.add_argument("--optimization-level", type=int, choices=range(4), default=3, help="the toolkit's own, 0 to 3")
-    parser.add_argument(
-        "--calibration-images", type=positive, help="how many INT8 is calibrated with; without: as many as are needed"
-    )
-    parser.add_argument(
-        "--algorithm", choices=("normal", "kl_divergence", "mmse"), default="normal", help="how INT8 ranges are found"
-    )
-
-    parser.add_argument(
-        "--tune",
-        choices=EFFORTS,
-        default="fast",
-        help="search for an INT8 that passes, where the plain one fails",
-    )
-    parser.add_argument(
-        "--tune-budget", type=_span, default=BUDGET, metavar="TIME", help="most time for that: minutes, or 90s, 2h"
-    )
-    parser.add_argument("--layers", action="store_true", help="record the error of every INT8 layer")
-    parser.add_argument("--resume", type=Path, metavar="STATE", help="the tries of a search that was stopped")
-
-
-def _span(text: str) -> float:
-    try:
-        return seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-
-
 def require(args: argparse.Namespace) -> Request | Shared:
     """The request, with every problem of every input told at once. Raises InputError, ContractBroken, Refused."""
     if args.shared is not None:
         return shared.require(args.shared, model.read(args.onnx, args.source), targets.find(args.target))
     found: Model
-    found, target, calibration, previous, kept = together(
+    found, target, calibration, previous, kept, shown = together(
         lambda: model.read(args.onnx, args.source),
         lambda: targets.find(args.target),
         lambda: candidates(args),
         lambda: _previous(args.previous),
         lambda: None if args.evaluation is None else evaluation_file.read(args.evaluation),
+        lambda: None if args.results is None else results.read(args.results),
     )
     absent = _absent(args.dtype, target, calibration)
     images = open_images(args.data, args.dataset, found.contract)
@@ -139,12 +108,20 @@ def require(args: argparse.Namespace) -> Request | Shared:
         max_detections=args.max_detections,
         threads=args.threads,
         kept=kept,
+        shown=_shown(shown, images),
         gates=tuple(args.gate or ()),
         effort=args.tune,
         budget=args.tune_budget,
         layers=args.layers,
         tries=_tries(args),
+        evaluations={variant: place_of(args, EVALUATIONS[variant]) for variant in VARIANTS},
     )
+
+
+def _shown(shown: Results | None, images: ImageSet) -> Found | None:
+    """What the ONNX model found in these images, where the results are of these."""
+    same = shown is not None and shown.order == order_of(images.images)
+    return shown.models.get(ONNX.name) if shown is not None and same else None
 
 
 def _tries(args: argparse.Namespace) -> Tries:

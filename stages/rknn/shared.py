@@ -69,7 +69,7 @@ def require(package: Path, model: Model, target: Target) -> Shared:
 def work(asked: Shared, bench: Bench) -> None:
     """Write the package: the same models, with documents and program for this chip."""
     with bench.step("take over", f"what was built for {asked.built_for}") as step:
-        for name in RKNN.artefacts:
+        for name in (*RKNN.artefacts, RKNN.results):
             if name != SCRIPT and (asked.package / name).is_file():
                 shutil.copyfile(asked.package / name, bench.out / name)
         program = bench.out / SCRIPT

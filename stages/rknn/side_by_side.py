@@ -1,4 +1,4 @@
-"""Both variants at once: each in its own process of the toolkit, waited for by a thread of its own.
+"""Both variants at once: each built in its own process of the toolkit, waited for by a thread of its own.
 
 The toolkit computes in one thread nearly all the time, building and simulating alike.
 """
@@ -34,24 +34,29 @@ def share(variants: int, threads: int, size: int) -> Share:
     return Share(True, threads // variants)
 
 
-def all_of(
-    jobs: Mapping[Key, Callable[[Emit], Made]], emit: Emit, at_once: bool, abandon: Callable[[], None]
-) -> dict[Key, Made]:
-    """What each job returns; it is given an `emit` that may be called from its thread.
-
-    Raises what the first one raised that failed; `abandon` has made the others end then.
-    """
-    if not at_once:
-        return {key: job(emit) for key, job in jobs.items()}
+def one_at_a_time(emit: Emit) -> Emit:
+    """`emit` that may be called from any thread."""
     lock = Lock()
 
     def told(event: Event) -> None:
         with lock:
             emit(event)
 
+    return told
+
+
+def all_of(
+    jobs: Mapping[Key, Callable[[Emit], Made]], emit: Emit, at_once: bool, abandon: Callable[[], None]
+) -> dict[Key, Made]:
+    """What each job returns; it is given `emit`, which may be called from its thread.
+
+    Raises what the first one raised that failed; `abandon` has made the others end then.
+    """
+    if not at_once:
+        return {key: job(emit) for key, job in jobs.items()}
     with ThreadPoolExecutor(len(jobs)) as pool, ExitStack() as unless_done:
         unless_done.callback(abandon)
-        futures = {key: pool.submit(job, told) for key, job in jobs.items()}
+        futures = {key: pool.submit(job, emit) for key, job in jobs.items()}
         for future in as_completed(futures.values()):
             future.result()
         unless_done.pop_all()

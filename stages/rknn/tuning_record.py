@@ -97,6 +97,8 @@ def _errors(layer: LayerError) -> dict[str, Any]:
         "error": layer.error,
         "total_cosine": layer.total_cosine,
         "total_error": layer.total_error,
+        "onnx_cosine": layer.onnx_cosine,
+        "onnx_snr_db": layer.onnx_snr_db,
     }
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from mcwbuild import __version__
 from mcwbuild.contract.events import Emit
 from stages.rknn import build, readback
-from stages.rknn.build import Built, Children
+from stages.rknn.build import Built
 from stages.rknn.calibration import Calibration
+from stages.rknn.children import Children
 from stages.rknn.job import Job, Quantization
 from stages.rknn.outcome import Outcome, judged
 from stages.rknn.request import Request
@@ -66,6 +67,7 @@ class Workshop:
         """What the child called `name` is asked."""
         asked = self.asked
         mean, std = asked.model.normalisation
+        place = asked.evaluations.get(variant)
         return Job(
             name=name,
             variant=variant,
@@ -87,6 +89,9 @@ class Workshop:
             iou=asked.iou,
             max_detections=asked.max_detections,
             threads=self.threads,
+            ranges=str(self.scratch / "ranges"),
+            kept=str(place.path.absolute()) if place else "",
+            left=str(place.earlier.absolute()) if place and place.earlier else "",
         )
 
     def _listing(self, count: int) -> Path:

@@ -23,14 +23,14 @@ from mcwbuild.contract.phases import ONNX, RKNN, Phase
 from mcwbuild.engines.local import LocalEngine
 from tests.campaign import ledger
 from tests.support.commands import EXAMPLE, ROOT, mcwbuild
+from tests.support.trained import checkpoint
 
 CAMPAIGN = "faults"
 SEED = 20263
 PIECE = 5  # trials between two entries in the ledger
 OF_A_PROCESS = 25  # trials; its start takes as long as a cheap one, and the toolkit leaves memory behind
-MODELS = ROOT / "tests" / "models"
 CHECKPOINTS = {"example": EXAMPLE / "best.pt"} | {
-    name: MODELS / f"{name}.pt" for name in ("shapes", "detect", "segment", "pose", "obb", "classify")
+    name: checkpoint(name) for name in ("shapes", "detect", "segment", "pose", "obb", "classify")
 }
 KINDS = {  # how each has to be called; tests/support/planted.py plants them
     "colours": "channel-order",

@@ -12,6 +12,7 @@ from tests.support.commands import EXAMPLE, mcwbuild
 
 # The tests below `docker/` name their engine; where its images are there, `auto` would take it for the others too.
 os.environ["MCWBUILD_ENGINE"] = "local"
+os.environ["MCWBUILD_STORE"] = "false"  # they are about stages that run; those of the store ask for it
 
 
 @pytest.fixture(scope="session")

@@ -18,8 +18,8 @@ from tests.support.commands import EXAMPLE, MCWBUILD, ROOT, small_dataset
 ORPHANS_GONE = 5.0  # seconds that a stage may outlive its killed orchestrator
 
 
-def start(folder: Path, data: Path) -> subprocess.Popen[str]:
-    words = ["run", "--pt", EXAMPLE / "best.pt", "--data", data, "--target", "rk3588", "--progress", "json"]
+def start(folder: Path, data: Path, *more: str) -> subprocess.Popen[str]:
+    words = ["run", "--pt", EXAMPLE / "best.pt", "--data", data, "--target", "rk3588", "--progress", "json", *more]
     return subprocess.Popen(
         [*MCWBUILD, *map(str, words), "--dtype", "fp16", "--out", "out"],
         cwd=folder,
@@ -82,3 +82,31 @@ def test_a_run_that_is_stopped_in_each_phase_in_turn_ends_whole(tmp_path: Path, 
     states = {event["step"]: event["state"] for event in events if event["event"] == "end"}
     assert states == {"pt": "fresh", "onnx": "fresh", "rknn": "made"}
     assert not list(out.glob(".tmp-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_targets_at_the_same_time_end_together_and_go_on_together(tmp_path: Path, number: int) -> None:
+    data, more = small_dataset(tmp_path, 4), ("--target", "rk3576", "--jobs", "2", "--tune", "off")
+    run, at_work = start(tmp_path, data, *more), set()
+    assert run.stderr is not None
+    while len(at_work) < 2:
+        event = json.loads(run.stderr.readline())
+        if event["event"] == "started" and event["step"].startswith("rknn"):
+            at_work.add(event["step"])
+    run.send_signal(number)
+    run.stderr.read()
+    run.wait(30)
+    assert run.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -signal.SIGKILL}[number]
+    deadline = time.monotonic() + ORPHANS_GONE
+    while stages_alive(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not stages_alive(tmp_path)
+    left = {path.name for path in (tmp_path / "out").glob("*/.tmp-*")}
+    assert bool(left) == (number == signal.SIGKILL)
+    run = start(tmp_path, data, *more)
+    assert run.stderr is not None
+    events = [json.loads(line) for line in run.stderr if line.startswith("{")]
+    assert run.wait() == 0
+    states = {event["step"]: event["state"] for event in events if event["event"] == "end"}
+    assert states == {"pt": "fresh", "onnx": "fresh", "rknn rk3588": "made", "rknn rk3576": "made"}
+    assert not list((tmp_path / "out").rglob(".tmp-*"))

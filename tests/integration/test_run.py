@@ -10,19 +10,22 @@ from pathlib import Path
 import pytest
 
 from mcwbuild import inspection
-from mcwbuild.contract import artefacts, documents, inherit
+from mcwbuild.contract import artefacts, documents, inherit, manifest
 from tests.support.commands import EXAMPLE, mcwbuild, package_files
 
 FILES = {
     "pt_package": [
-        "SHA256SUMS", "best.pt", "evaluation_pt.npz", "manifest.json", "performance_pt.json", "training_source.yaml",
+        "SHA256SUMS", "best.pt", "evaluation_pt.npz", "manifest.json", "performance_pt.json", "results_pt.json",
+        "training_source.yaml",
     ],
     "onnx_package": [
         "SHA256SUMS", "best.onnx", "evaluation_onnx.npz", "manifest.json", "onnx_source.yaml", "performance_onnx.json",
+        "results_onnx.json",
     ],
     "rknn_package": [
         "SHA256SUMS", "best_fp16.rknn", "best_int8.rknn", "expected_fp16.npz", "expected_int8.npz",
-        "manifest.json", "npu_inference.py", "performance_rknn.json", "rknn_source.yaml",
+        "manifest.json", "npu_inference.py", "performance_rknn.json", "results_rknn.json",
+        "rknn_source.yaml",
     ],
 }  # fmt: skip
 
@@ -31,6 +34,17 @@ FILES = {
 def test_a_package_holds_exactly_the_workflows_files(example: Path, name: str) -> None:
     assert package_files(example / name) == FILES[name]
     subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=example / name, check=True)
+
+
+def test_verify_tells_a_package_that_was_made_from_another_one(example: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(example, tmp_path / "run"))
+    record = run / "pt_package" / "performance_pt.json"
+    record.write_text(record.read_text() + "\n")  # as valid as before, and its own package agrees
+    manifest.add(record.parent, record.name)
+    done = mcwbuild("verify", run, cwd=tmp_path)
+    assert done.code == 3
+    assert "onnx_package/manifest.json" in done.stderr
+    assert "it was made from another performance_pt.json than pt_package holds" in done.stderr
 
 
 def test_verify_agrees(example: Path) -> None:

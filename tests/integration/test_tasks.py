@@ -14,8 +14,8 @@ from tests.support.board import Board
 from tests.support.commands import ROOT, mcwbuild
 from tests.support.measured import on_the_board
 from tests.support.train_models import NETWORKS
+from tests.support.trained import EXAMPLES, checkpoint
 
-MODELS = ROOT / "tests" / "models"
 MAX_SIZE = 1.5e6  # bytes of a committed checkpoint
 OF_OBJECTS = {"map50_95", "map50", "precision", "recall"}
 FIGURES = {
@@ -30,21 +30,30 @@ LEAST = 0.5  # of the main metric: a network that finds nothing would pass every
 
 @pytest.fixture(scope="module", params=FIGURES)
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
-    """The task and its packages; its images were not seen in the training."""
+    """The task and its packages, by the command of examples/README.md; its images were not seen in the training."""
     task = str(request.param)
     folder = tmp_path_factory.mktemp(task)
-    data = write(folder / "data", NETWORKS[task][2], 24, 48, seed=1, large=True)  # type: ignore[arg-type]
-    words = ("--pt", MODELS / f"{task}.pt", "--data", data, "--target", "rk3588", "--out", "out")
-    done = mcwbuild("run", *words, cwd=folder)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    done = mcwbuild(*words(task, folder), "--out", "out", cwd=folder)
     assert done.code == 0, done.stderr
     again = mcwbuild("verify", "out", cwd=folder)
     assert again.code == 0, again.stderr
     return task, folder / "out"
 
 
+def words(task: str, folder: Path) -> list[str]:
+    """What the example's README says to run; of the network that is no example, the same on drawn images."""
+    if task in EXAMPLES:
+        lines = (ROOT / "examples" / "README.md").read_text("utf-8").splitlines()
+        (line,) = (line for line in lines if line.startswith(f"    mcwbuild run --pt examples/{EXAMPLES[task]}/"))
+        return line.split()[1:]
+    data = write(folder / "data", NETWORKS[task][2], 24, 48, seed=1, large=True)  # type: ignore[arg-type]
+    return ["run", "--pt", str(checkpoint(task)), "--data", str(data), "--target", "rk3588"]
+
+
 def test_every_phase_measured_the_task_s_own_figures_and_passed_its_gate(run: tuple[str, Path]) -> None:
     task, out = run
-    assert (MODELS / f"{task}.pt").stat().st_size <= MAX_SIZE
+    assert checkpoint(task).stat().st_size <= MAX_SIZE
     main = "top1" if task == "classify" else "map50_95"
     records = [
         documents.read_json(out / f"{phase}_package" / f"performance_{phase}.json").value for phase in ("pt", "onnx")
@@ -71,8 +80,8 @@ def test_the_board_s_program_looks_at_an_image(run: tuple[str, Path], tmp_path: 
 
 def test_what_a_board_finds_is_judged_beside_what_the_simulator_found(run: tuple[str, Path], tmp_path: Path) -> None:
     task, out = run
-    data = out.parent / "data"
-    record = on_the_board(out, tmp_path, "--data", data if task == "classify" else data / "data.yaml")
+    given = words(task, tmp_path)
+    record = on_the_board(out, tmp_path, "--data", ROOT / given[given.index("--data") + 1])
     main = "top1" if task == "classify" else "map50_95"
     for variant, most in (("fp16", 0.005), ("int8", 0.05)):
         beside = record["comparison_with_simulator"][variant]["metrics"][main]

@@ -18,8 +18,8 @@ from tests.support.board import Board
 from tests.support.commands import ROOT, mcwbuild
 from tests.support.measured import on_the_board
 
-SOURCE = ROOT / "tests" / "models" / "text" / "training_source.yaml"
-MODEL = SOURCE.with_name("crnn.pt")
+SOURCE = ROOT / "examples" / "ocr" / "training_source.yaml"
+MODEL = SOURCE.with_name("best.pt")
 
 
 @pytest.fixture(scope="module")

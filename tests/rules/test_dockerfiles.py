@@ -39,12 +39,13 @@ def test_base_images_are_the_ones_of_the_table(phase: Phase) -> None:
 
 @phases
 def test_the_environment_is_the_local_engines(phase: Phase, tmp_path: Path) -> None:
-    """The same variables; those that name folders name /tmp, threads are the engine's, GPUs Docker's."""
+    """The same variables; those that name folders name /tmp, threads and limits are the engine's, GPUs Docker's."""
     block = re.search(r"^ENV (PATH=.*?[^\\])\n", dockerfile(phase), re.MULTILINE | re.DOTALL)
     assert block is not None
     image = dict(word.split("=", 1) for word in block[1].replace("\\\n", " ").split())
     folders = {name: Path("/tmp") for name in ("home", "tmp", "work")}
     wanted = local.environment(Path("/opt/mcwbuild/env/bin/python"), Path("/opt/mcwbuild/code"), folders, 1)
+    wanted.pop("OPENCV_IO_MAX_IMAGE_PIXELS")
     for only_here in ("OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "LD_LIBRARY_PATH", "TZ"):
         wanted.pop(only_here, None)
     assert image.pop("PATH").startswith("/opt/mcwbuild/env/bin:")

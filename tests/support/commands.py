@@ -30,12 +30,14 @@ class Done:
         return json.loads(self.stdout)
 
 
-def mcwbuild(*words: str | Path, cwd: Path, environment: Mapping[str, str] | None = None) -> Done:
-    """Run the command line as a user would, in `cwd`."""
+def mcwbuild(
+    *words: str | Path, cwd: Path, environment: Mapping[str, str] | None = None, before: Sequence[str] = ()
+) -> Done:
+    """Run the command line as a user would, in `cwd`; `before` are the words of a command that runs it."""
     done = subprocess.run(
-        [*MCWBUILD, *map(str, words)],
+        [*before, *MCWBUILD, *map(str, words)],
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "1", **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CI": "1", "MCWBUILD_STORE": "false", **(environment or {})},
         text=True,
         capture_output=True,
     )

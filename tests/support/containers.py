@@ -20,10 +20,15 @@ TOY, HOSTILE = (Path(__file__).with_name(name) for name in ("toy_stage.py", "hos
 PYTHON_OF_BASE = "/usr/local/bin/python3.11"
 
 
-def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY) -> str:
-    """The id of an image whose stage is `stage`: a Python, the supervisor and this one file."""
+def python_base() -> str:
+    """The name of an image with the Python of the stages."""
     options = stage_images.base_options()["pt"]
-    base = options[1] if options else bases.bases(PT)[0].reference
+    return options[1] if options else bases.bases(PT)[0].reference
+
+
+def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY, base: str | None = None) -> str:
+    """The id of an image whose stage is `stage`: a Python (of `base`), the supervisor and this one file."""
+    base = base or python_base()
     recipe = (
         f"FROM {base}\n"
         f"RUN mkdir -p {Path(PYTHON).parent} && ln -s {PYTHON_OF_BASE} {PYTHON}\n"

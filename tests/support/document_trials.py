@@ -7,6 +7,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,7 @@ from mcwbuild.contract import dataset, documents, inherit, validate
 from mcwbuild.contract import yaml as strict_yaml
 from mcwbuild.contract.errors import ContractBroken, ExitCode, InputError
 from mcwbuild.contract.terminal import visible
+from tests.campaign.series import Made
 from tests.support.class_names import harmless
 from tests.support.mutants import damaged_bytes, damaged_document, damaged_tokens
 from tests.support.watched import Hang, limited, watched
@@ -110,3 +112,31 @@ def _trial(folder: Path, rng: random.Random, place: str, made: Trials) -> None:
     made.outcomes[outcome] += 1
     harmless_events = _OPENED if kind.schema else _LOOKED
     made.wrong += [f"{place}, {kind.name}: {event}" for event in events if not harmless_events.fullmatch(event)]
+
+
+def yaml_trials(numbers: Sequence[int], seed: str) -> Made:
+    """YAML texts of ours damaged in bytes and tokens, read without files: accepted by loader and schema, or refused."""
+    made = Made()
+    ours = [kind for kind in kinds() if kind.schema is not None and kind.name.endswith(".yaml")]
+    for number in numbers:
+        rng = random.Random(f"{seed}-{number}")
+        kind = rng.choice(ours)
+        data = (damaged_bytes, damaged_tokens)[number % 2](rng, kind.data)
+        try:
+            with limited(SECONDS):
+                made.outcomes[_yaml(data, str(kind.schema))] += 1
+        except (Exception, Hang) as error:
+            made.outcomes["violation"] += 1
+            made.violations.append(f"seed {seed}, number {number}: {type(error).__name__}: {error!s:.300}")
+    return made
+
+
+def _yaml(data: bytes, schema: str) -> str:
+    try:
+        document = strict_yaml.load(data.decode("utf-8", "surrogateescape"), "damaged.yaml")
+        validate.require(document, schema)
+        return "accepted"
+    except InputError as error:
+        if not error.problems:
+            raise AssertionError("refused without a reason") from error
+        return "refused"

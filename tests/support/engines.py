@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from mcwbuild.contract import documents, inherit, manifest
+from mcwbuild.contract import disk, documents, inherit, manifest
 from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
 from mcwbuild.contract.events import Emit, Finished, Noted, Progressed, Started
 from mcwbuild.contract.phases import ONNX, PT, RKNN, Phase
@@ -39,6 +39,11 @@ def write_package(folder: Path, phase: Phase, edit: Callable[[dict[str, Any]], N
     source["contract_sha256"] = record["report_info"]["contract_sha256"] = inherit.contract_sha256(source)
     for name in phase.artefacts:
         (folder / name).write_bytes(model(name, source))
+    measured = {"best.onnx": record["model_info"]} if phase is ONNX else {}
+    if phase is RKNN:
+        measured = {f"best_{variant}.rknn": block for variant, block in record["model_info"].items()}
+    for name, block in measured.items():
+        block["sha256"] = disk.sha256_of(folder / name)
     documents.write_yaml(folder / phase.source, source)
     documents.write_json(folder / phase.performance, record)
     manifest.write(folder, phase, {})
@@ -99,9 +104,15 @@ def play(call: StageCall, emit: Emit) -> int:
     call.log.parent.mkdir(parents=True, exist_ok=True)
     call.log.write_text("a library's noise\n")
     if deed == "sleep":
+        if call.stop is not None and call.stop.wait(60):
+            raise StageFailed(f"The {call.phase.name} stage was stopped.", kind="stopped")
         if call.timeout is not None:
             time.sleep(call.timeout)
             raise StageFailed(f"The {call.phase.name} stage was stopped.", kind="timeout")
+    elif deed == "name":
+        found = f"{dict(call.inputs)['--pt']}:1:2"
+        emit(Noted(f"{found} is odd"))
+        documents.write_json(call.staging / "result.json", {"nonce": call.nonce, "found": found})
     elif deed == "done":
         emit(Progressed("work", 1, 2))
         write_package(call.staging / "out", call.phase)
@@ -118,6 +129,7 @@ class FakeEngine:
     ready: set[str] = field(default_factory=set)
     calls: list[StageCall] = field(default_factory=list)
     name: str = "fake"
+    elsewhere: bool = False
 
     def health(self, phase: Phase) -> str | None:
         """None once it was prepared."""
@@ -160,6 +172,18 @@ def toy_environment(phase: Phase) -> Environment:
     environment.python.symlink_to(python_of_stages())
     (environment.folder / MARKER).write_text("{}")
     return environment
+
+
+def toy_environment_in(cache: Path, phase: Phase) -> None:
+    """The same in another cache."""
+    before = os.environ.get("MCWBUILD_CACHE")
+    os.environ["MCWBUILD_CACHE"] = str(cache)
+    try:
+        toy_environment(phase)
+    finally:
+        os.environ.pop("MCWBUILD_CACHE")
+        if before is not None:
+            os.environ["MCWBUILD_CACHE"] = before
 
 
 def toy_code(folder: Path, phase: Phase) -> Path:

@@ -34,12 +34,12 @@ from stages.common import contract_doctor
 from stages.common.contract_doctor import Patient
 from stages.common.evaluate import Settings, evaluate
 from stages.families import family_of
-from stages.rknn import phase, request, scan
+from stages.rknn import request, scan, simulate, stage
 from stages.rknn.calibrate import calibrate
 from stages.rknn.examination import examine
 from stages.rknn.outcome import Outcome
 from stages.rknn.reference import OnnxRunner
-from stages.rknn.toolkit import Toolkit, work
+from stages.rknn.toolkit import Toolkit, build
 from stages.rknn.workshop import Workshop
 
 # Network -> what its images are drawn as; the size of the input is the package's.
@@ -96,7 +96,7 @@ class Trial:
         words = ["--onnx", model or self.package / "best.onnx", "--source", self.package / "onnx_source.yaml"]
         words += ["--target", "rk3588", "--out", self.folder / "out", "--threads", "1", *more]
         words += ["--data", data] if data is not None else []
-        return request.require(parser(phase.STAGE).parse_args([str(word) for word in words]))
+        return request.require(parser(stage.STAGE).parse_args([str(word) for word in words]))
 
     def examined(self, asked: request.Request) -> tuple[list[str], Any]:
         """The names of what is found before the build, and the calibration."""
@@ -112,7 +112,10 @@ class Trial:
         Path(job.model).parent.mkdir()
         shutil.copyfile(asked.model.path, job.model)
         with silenced():
-            measured = work(Toolkit(), job, self.bench)
+            toolkit = Toolkit()
+            toolkit.renew()
+            build(toolkit, job)
+            measured = simulate.measured(toolkit, job, self.bench)
         return Outcome(variant, job.quantization, Built(measured), None)  # type: ignore[arg-type]
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import onnx
 from rknn.api import RKNN
 
-from stages.rknn.toolkit import print_line_by_line
+from stages.rknn.child import print_line_by_line
 
 # Used inside a trial; loaded before the fork, as the toolkit would load it at the first build.
 import onnxruntime  # noqa: F401 isort:skip

@@ -34,7 +34,7 @@ def family(staging):
 def main():
     """Does the one deed that `--do` names."""
     parser = argparse.ArgumentParser()
-    for flag in ("--pt", "--source", "--out", "--result", "--nonce", "--progress", "--threads"):
+    for flag in ("--pt", "--source", "--out", "--result", "--nonce", "--progress", "--threads", "--resume"):
         parser.add_argument(flag)
     parser.add_argument("--do", nargs="+", default=["done"])
     args = parser.parse_args()
@@ -42,10 +42,28 @@ def main():
     event("started", name="work", detail=deed)
     print("a library's noise")
     print("more of it", file=sys.stderr)
-    if deed == "done":
+    if deed == "train":  # for ever, unless it goes on with what another one left
+        if args.resume:
+            event("noted", text=f"goes on with {Path(args.resume).read_text()}", level="info")
+            deed = "done"
+        else:
+            (out.parent / "training").mkdir()
+            (out.parent / "training" / "state.pt").write_text(f"what {rest[0]} left")
+            event("noted", text="trains", level="info")
+            time.sleep(60)
+    if deed == "wait":  # then done, and a line in a ledger
+        time.sleep(float(rest[0]))
+        with open(rest[1], "a") as ledger:
+            ledger.write(f"{args.nonce}\n")
+        deed = "done"
+    if deed == "name":  # the input, as an error and a remark would
+        event("noted", text=f"{args.pt}:1:2 is odd", level="info")
+        Path(args.result).write_text(json.dumps({"nonce": args.nonce, "found": f"{args.pt}:1:2"}))
+    elif deed == "done":
         event("progressed", name="work", done=1, total=2)
         out.mkdir()
-        (out / "seen.json").write_text(json.dumps({"environment": dict(os.environ), "path": sys.path}))
+        seen = {"environment": dict(os.environ), "path": sys.path, "modules": sorted(sys.modules)}
+        (out / "seen.json").write_text(json.dumps(seen))
         Path(args.result).write_text(json.dumps({"nonce": args.nonce, "argv": sys.argv, "cwd": str(Path.cwd())}))
         event("finished", name="work", seconds=0.1, detail="")
     elif deed == "exit":

@@ -20,8 +20,8 @@ import yaml
 
 from benchmarks.draw_tasks import write
 from examples.shapes.draw import write_data_yaml, write_split
+from tests.support.trained import checkpoint
 
-MODELS = Path(__file__).parents[1] / "models"
 IMAGES = 300  # to learn from; a classifier, which sees one object in each, learns from twice as many
 _TRUNK: list[list[Any]] = [
     [-1, 1, "Conv", [16, 3, 2]],
@@ -86,8 +86,7 @@ def train(task: str, threads: int) -> None:
         words = ["--train", folder / "train.yaml", "--data", data, "--out", out, "--threads", threads, "--name", task]
         command = [sys.executable, "-m", "stages.pt", *map(str, words), "--progress", "plain"]
         subprocess.run(command, check=True)
-        MODELS.mkdir(exist_ok=True)
-        shutil.move(out / "best.pt", MODELS / f"{task}.pt")
+        shutil.move(out / "best.pt", checkpoint(task))
 
 
 def main() -> None:

@@ -87,6 +87,19 @@ def test_a_tree_goes_to_a_free_place(tmp_path: Path) -> None:
     assert not new.exists()
 
 
+@pytest.mark.parametrize("existed", [True, False])
+def test_an_exchange_ends_with_the_sync_of_the_folder_that_holds_the_new_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, existed: bool
+) -> None:
+    new, target = trees(tmp_path)
+    if not existed:
+        disk.remove_tree(target)
+    synced: list[tuple[str, str]] = []
+    monkeypatch.setattr(disk, "sync_folder", lambda folder: synced.append((folder.name, (target / "f").read_text())))
+    disk.exchange(new, target)
+    assert synced == [(tmp_path.name, "new"), ("staging", "new")]
+
+
 def test_the_parking_name_tells_its_place(tmp_path: Path) -> None:
     for name in ("onnx_package", "a-b-", "x"):
         assert disk.parked_target(disk.old_name(tmp_path / name)) == tmp_path / name

@@ -13,7 +13,7 @@ from mcwbuild.contract.dataset import Dataset
 from mcwbuild.contract.errors import ContractBroken, InputError, McwbuildError, Refused, StageFailed
 from mcwbuild.contract.events import Emit, Event
 from mcwbuild.contract.phases import ONNX, PT, RKNN
-from mcwbuild.contract.resumable import TRAINING
+from mcwbuild.contract.resumable import EVALUATIONS, TRAINING
 from mcwbuild.engines import StageCall
 from mcwbuild.options import resolve
 from tests.support.engines import FakeEngine, write_outcome, write_package
@@ -260,6 +260,23 @@ def test_a_stopped_training_goes_on_from_its_state_and_leaves_none_behind(out: P
     assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["fresh"]
 
 
+def test_a_step_goes_on_with_the_state_of_each_kind_of_its_work(out: Path) -> None:
+    def play(call: StageCall, emit: Emit) -> int:
+        for kind in (TRAINING, EVALUATIONS["pt"]):
+            (call.staging / kind.staged).mkdir()
+            (call.staging / kind.staged / kind.file).write_text(kind.file)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.execute([training_step(out)], FakeEngine(play), out, Told())
+    engine = FakeEngine(make)
+    assert states(pipeline.execute([training_step(out)], engine, out, Told())) == ["made"]
+    given = dict(engine.calls[-1].inputs)
+    assert given["--resume"] == (out / TRAINING.folder / TRAINING.file).resolve()
+    assert given["--resume-evaluation"].name == "pt.npz"
+    assert not list(out.glob(".evaluation*"))
+
+
 def test_a_training_begun_anew_takes_neither_the_state_nor_the_package(out: Path) -> None:
     engine = FakeEngine(make)
     pipeline.execute([training_step(out)], engine, out, Told())
@@ -309,3 +326,15 @@ def test_an_evaluation_goes_to_the_next_phase_where_there_is_one(out: Path) -> N
     pipeline.execute(steps(out), engine, out, Told())
     given = [dict(call.inputs).get("--evaluation") for call in engine.calls]
     assert given == [None, (out / PT.package / PT.evaluation).resolve(), None]
+
+
+def test_an_error_of_a_stage_names_its_log(out: Path) -> None:
+    with pytest.raises(StageFailed) as raised:
+        pipeline.execute(steps(out), FakeEngine(lambda call, emit: 137), out, Told())
+    assert raised.value.log == str(out.absolute() / "logs" / "pt.log")
+
+
+@pytest.mark.parametrize("code", [130, 143])
+def test_a_stage_that_somebody_else_stops_is_a_failure_and_no_interruption(out: Path, code: int) -> None:
+    with pytest.raises(StageFailed, match="somebody else"):
+        pipeline.execute(steps(out), FakeEngine(lambda call, emit: code), out, Told())

@@ -38,6 +38,7 @@ def test_the_whole_way_is_three_steps_that_hand_packages_on() -> None:
         "--source": OUT / "onnx_package" / "onnx_source.yaml",
         "--previous": OUT / "onnx_package" / "performance_onnx.json",
         "--evaluation": OUT / "onnx_package" / "evaluation_onnx.npz",
+        "--results": OUT / "onnx_package" / "results_onnx.json",
     }
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from mcwbuild.contract import disk
-from mcwbuild.contract.phases import PT
-from mcwbuild.contract.resumable import TRAINING
+from mcwbuild.contract.phases import ONNX, PT
+from mcwbuild.contract.resumable import EVALUATIONS, TRAINING
 from mcwbuild.package import Workspace
 
 
@@ -52,6 +52,25 @@ def test_the_state_of_a_killed_run_is_kept_by_the_next_one(tmp_path: Path) -> No
         assert state.read_bytes() == b"after epoch 7"
         assert state.stat().st_mode & 0o7777 == 0o644
     assert not staging.exists()
+
+
+def test_a_stage_has_no_say_in_another_phase_s_work(tmp_path: Path) -> None:
+    with Workspace(tmp_path) as workspace:
+        leave_state(workspace.staging(ONNX), b"made up")
+    with Workspace(tmp_path) as workspace:
+        assert workspace.state(TRAINING) is None
+
+
+def test_a_phase_that_is_done_keeps_what_the_next_one_has_left(tmp_path: Path) -> None:
+    kind = EVALUATIONS["onnx"]
+    with Workspace(tmp_path) as workspace:
+        state = workspace.staging(ONNX) / kind.staged / kind.file
+        state.parent.mkdir()
+        state.write_bytes(b"half")
+    with Workspace(tmp_path) as workspace:
+        for other in (TRAINING, EVALUATIONS["pt"]):
+            workspace.forget(other)
+        assert workspace.state(kind) == tmp_path / kind.folder / kind.file
 
 
 def to_a_link(state: Path, secret: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
 from mcwbuild.contract.events import Emit
 from mcwbuild.engines.docker import daemon
+from mcwbuild.engines.patience import Patience
 from mcwbuild.engines.stage_log import BoundedLog, Lines, sorter
 
 if TYPE_CHECKING:
@@ -30,16 +31,12 @@ STDOUT = 1  # the stream's number in the attach protocol's frames
 Result = TypeVar("Result")
 
 
-class TimedOut(Exception):
-    """The time was up; the container is still there."""
-
-
 def run(
-    client: DockerClient, body: Mapping[str, Any], name: str, emit: Emit, log: BoundedLog, deadline: float | None
+    client: DockerClient, body: Mapping[str, Any], name: str, emit: Emit, log: BoundedLog, patience: Patience
 ) -> dict[str, Any]:
     """Creates the container, runs it to its end, removes it; its last `State`, as `docker inspect` tells it.
 
-    When it returns or raises, the container is gone. Raises TimedOut, EnvironmentLacking, StageFailed
+    When it returns or raises, the container is gone. Raises TimedOut, Stopped, EnvironmentLacking, StageFailed
     (kind `engine-lost`), and whatever `emit` raises.
     """
     from docker.errors import DockerException
@@ -57,8 +54,8 @@ def run(
         except (DockerException, RequestException, OSError) as error:
             raise daemon.told(error, what) from error
         try:
-            _listen(stream, emit, log, deadline)
-            return _ended(client, container, log, deadline)
+            _listen(stream, emit, log, patience)
+            return _ended(client, container, log, patience)
         finally:
             _let_go(stream)
     finally:
@@ -74,7 +71,7 @@ def _attach(client: DockerClient, container: str) -> Any:
     return client.api.attach_socket(container, params=flags)
 
 
-def _listen(stream: Any, emit: Emit, log: BoundedLog, deadline: float | None) -> None:
+def _listen(stream: Any, emit: Emit, log: BoundedLog, patience: Patience) -> None:
     """Takes frames until the stream ends: with the container, or with the connection."""
     from docker.utils.socket import frames_iter
 
@@ -103,21 +100,19 @@ def _listen(stream: Any, emit: Emit, log: BoundedLog, deadline: float | None) ->
                     break
                 number, data = frame
                 lines.feed(data) if number == STDOUT else log.write(data)
-            if deadline is not None and time.monotonic() > deadline:
-                raise TimedOut
+            patience.check()
         lines.feed(b"")
     finally:
         gone.set()
 
 
-def _ended(client: DockerClient, container: str, log: BoundedLog, deadline: float | None) -> dict[str, Any]:
+def _ended(client: DockerClient, container: str, log: BoundedLog, patience: Patience) -> dict[str, Any]:
     """The state of the container once it has ended; a daemon that was restarted meanwhile is found again."""
     while True:
         state: dict[str, Any] = answer(lambda: client.api.inspect_container(container)["State"], log)
         if state["Status"] not in ("created", "running", "paused", "restarting", "removing"):
             return state
-        if deadline is not None and time.monotonic() > deadline:
-            raise TimedOut
+        patience.check()
         time.sleep(POLL)
 
 

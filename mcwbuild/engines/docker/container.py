@@ -10,6 +10,7 @@ from typing import Any
 
 from mcwbuild.contract.phases import PT
 from mcwbuild.engines import StageCall, invocation
+from mcwbuild.engines.docker import seccomp
 from mcwbuild.engines.docker.places import OUT, Binding, place
 
 # In every image; see docker/<phase>/Dockerfile.
@@ -17,6 +18,7 @@ CODE, PYTHON, SUPERVISOR = "/opt/mcwbuild/code", "/opt/mcwbuild/env/bin/python",
 NOBODY = 10001  # the stage's user where the caller is root: no file of the host is its own
 FILE_SIZE = 16 << 30  # bytes that one file may have: a model ends at 2 GiB, a calibration set is larger
 USER_PROCESSES = 16384  # of the user on the whole machine: no stage comes near, and a service may set as many
+REPRODUCIBLE = "--reproducible"
 _PASSED = ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "TZ")
 
 
@@ -79,7 +81,7 @@ def configuration(
 ) -> dict[str, Any]:
     """The body of the Engine API's `POST /containers/create`.
 
-    No network, root file system read-only, no capability, no new privilege, default seccomp profile,
+    No network, root file system read-only, no capability, no new privilege, Docker's seccomp profile (or `seccomp`'s),
     limits on memory, processes and files, standard input that ends with the client that holds it.
     """
     command = [PYTHON, *invocation.words(call, place, OUT)]
@@ -87,7 +89,9 @@ def configuration(
         "PATH": "/opt/mcwbuild/env/bin:/usr/local/bin:/usr/bin:/bin",
         "PYTHONPATH": CODE,
         **invocation.environment(f"{OUT}/home", f"{OUT}/tmp", limits.cpus),
+        **invocation.bounds(),
         **(invocation.passed(*_PASSED) if call.phase is PT else {}),
+        **invocation.gpu(call),
     }
     return {
         "Image": image,
@@ -103,17 +107,17 @@ def configuration(
         **{f"Attach{stream}": True for stream in ("Stdin", "Stdout", "Stderr")},
         "NetworkDisabled": True,
         "Healthcheck": {"Test": ["NONE"]},
-        "HostConfig": _host(bindings, limits, host),
+        "HostConfig": _host(bindings, limits, host, [f"seccomp={seccomp.profile()}"] * (REPRODUCIBLE in call.options)),
     }
 
 
-def _host(bindings: Sequence[Binding], limits: Limits, host: Host) -> dict[str, Any]:
+def _host(bindings: Sequence[Binding], limits: Limits, host: Host, security: Sequence[str]) -> dict[str, Any]:
     return {
         "NetworkMode": "none",
         "ReadonlyRootfs": True,
         "CapDrop": ["ALL"],
         # SELinux would ask for new labels on the user's own files, or hide them.
-        "SecurityOpt": ["no-new-privileges:true", *(["label=disable"] if host.has("selinux") else [])],
+        "SecurityOpt": ["no-new-privileges:true", *(["label=disable"] if host.has("selinux") else []), *security],
         "Privileged": False,
         "IpcMode": "private",
         "PidsLimit": limits.processes,

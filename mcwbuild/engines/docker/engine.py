@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import time
 from collections.abc import Callable
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mcwbuild.contract.errors import EnvironmentLacking, McwbuildError, StageFailed
 from mcwbuild.contract.events import Emit
 from mcwbuild.contract.phases import PT, RKNN, Phase
-from mcwbuild.engines import StageCall, invocation
+from mcwbuild.engines import StageCall, gpus, invocation
 from mcwbuild.engines.docker import attached, container, daemon, images, places, sweep
 from mcwbuild.engines.docker.container import Host, Limits
+from mcwbuild.engines.patience import Patience, Stopped, TimedOut
 from mcwbuild.engines.stage_log import BoundedLog
 from mcwbuild.gate import lacking_disk
 
@@ -29,6 +29,7 @@ class DockerEngine:
     """Containers made from images that `mcwbuild images build` made, through the Docker SDK."""
 
     name = "docker"
+    elsewhere = False
 
     def __init__(
         self,
@@ -84,7 +85,7 @@ class DockerEngine:
         image = self._find(self._client, call.phase)
         limits, host = self._limits(call), self._host(call.phase)
         who = container.user(host)
-        bindings = places.bindings(call)
+        bindings, names = places.bindings(call), places.Names(call)
         try:
             for folder in container.folders(call.staging):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -97,15 +98,17 @@ class DockerEngine:
         except OSError as error:
             raise lacking_disk(call.staging, error) from error
         labels = {sweep.RUN: call.nonce, sweep.OWNER: sweep.owner(), "mcwbuild.phase": call.phase.name}
-        body = container.configuration(call, image, bindings, limits, who, labels, host)
         name = f"mcwbuild-{call.phase.name}-{secrets.token_hex(4)}"
-        deadline = None if call.timeout is None else time.monotonic() + call.timeout
         try:
-            state = attached.run(self._client, body, name, emit, log, deadline)
-        except attached.TimedOut as error:
-            raise invocation.timed_out(call) from error
+            with gpus.held(call, emit) as alone:
+                body = container.configuration(alone, image, bindings, limits, who, labels, host)
+                patience = Patience.begin(call.timeout, call.stop)
+                state = attached.run(self._client, body, name, names.telling(emit), log, patience)
+        except (TimedOut, Stopped) as error:
+            raise invocation.cut_short(call, error) from error
         finally:
             log.close()
+        names.tell(call.staging)
         return _judged(state, call, limits)
 
     def _host(self, phase: Phase) -> Host:
@@ -116,7 +119,7 @@ class DockerEngine:
 
     def _limits(self, call: StageCall) -> Limits:
         info = self._info
-        memory = self._memory or int(info["MemTotal"] * MEMORY_SHARE)
+        memory = self._memory or int(info["MemTotal"] * MEMORY_SHARE / call.share)
         return Limits(memory, min(invocation.threads(call.options) or info["NCPU"], info["NCPU"]))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcwbuild.contract.phases import Phase
 from mcwbuild.engines.docker import daemon, recipes
+from mcwbuild.engines.docker.recipes import Recipe
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -95,6 +96,23 @@ def find(
         and (torch is None or image.torch in (torch, None))
     ]
     return min(fitting, key=lambda image: image.stale is not None, default=None)
+
+
+def made_by(client: DockerClient, recipe: Recipe) -> StageImage | None:
+    """The newest image that was made as the recipe says, whoever built it. Raises EnvironmentLacking."""
+    wanted = {
+        **recipe.identity(),
+        recipes.PHASE: recipe.phase.name,
+        recipes.TORCH: recipe.torch,
+        recipes.TOOLKIT: recipe.toolkit or "",
+        recipes.WHEEL: recipe.wheel_sha256 or "",
+    }
+    fitting = (
+        image
+        for image in listed(client)
+        if image.stale is None and all(image.labels.get(label, "") == value for label, value in wanted.items())
+    )
+    return next(fitting, None)
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,19 @@ labels that it names: what is written in it, and links between those folders, me
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mcwbuild.contract import dataset, look
+from mcwbuild import gate
+from mcwbuild.contract import dataset, disk, look
 from mcwbuild.contract.errors import InputError
+from mcwbuild.contract.events import Emit, Event, from_line, to_line
 from mcwbuild.engines import StageCall
 
 OUT = "/out"
@@ -70,6 +75,40 @@ def readable_copy(binding: Binding, folder: Path) -> Binding:
     shutil.copyfile(binding.source, copy)
     copy.chmod(0o444)
     return Binding(copy, binding.target)
+
+
+class Names:
+    """What the caller calls the files that a stage names by their places in its container."""
+
+    def __init__(self, call: StageCall) -> None:
+        self._given = {
+            _quoted(place(flag, path)): _quoted(str(path)) for flag, path in call.inputs if flag not in LISTS
+        }
+        longest_first = sorted(self._given, key=len, reverse=True)
+        self._places = re.compile("|".join(map(re.escape, longest_first)) or r"(?!)")
+
+    def telling(self, emit: Emit) -> Emit:
+        """A listener that hears of the caller's files, in front of one that knows no others."""
+
+        def tell(event: Event) -> None:
+            emit(from_line(self._named(to_line(event))) or event)
+
+        return tell
+
+    def tell(self, staging: Path) -> None:
+        """Has the outcome that a stage left in `staging` name the caller's files. All its processes have ended."""
+        outcome = gate.outcome(staging)
+        if outcome is not None:
+            with suppress(OSError):  # then people read the container's paths
+                disk.write_atomic(staging / "result.json", self._named(json.dumps(outcome)).encode("ascii"))
+
+    def _named(self, text: str) -> str:
+        return self._places.sub(lambda found: self._given[found[0]], text)
+
+
+def _quoted(path: str) -> str:
+    """As it stands within a string of ASCII JSON."""
+    return json.dumps(path)[1:-1]
 
 
 def _of_dataset(data_yaml: Path) -> tuple[Path, ...]:

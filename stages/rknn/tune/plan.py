@@ -20,7 +20,7 @@ _LEAST_IMAGES = 10  # to calibrate with
 _FAST_RUNGS = 4  # of layers that leave most of the work in INT8, in `fast`
 _FAST_MIXED = 2  # of those that do not
 _SURER_TRIES = 3  # in `fast`, after one that is likely to pass, for one that does
-_BACK_TRIES = {"fast": 2, "full": 16}  # to find layers that were not needed
+_BACK_TRIES = {"fast": 1, "full": 16}  # to find layers that were not needed
 _FINER_COST = 2.0  # cycles of a layer in float16 or int16, as a multiple of those in INT8
 _CYCLES_PER_KB = 55.0  # of the tables' memory traffic, for layers that have no cycles of their own
 _NEARLY_ALL = 0.99999  # auto_hybrid's threshold for that, where the layers are not known
@@ -77,11 +77,11 @@ def following(asked: Question, tried: Sequence[Trial], layers: Sequence[Layer]) 
     if asked.effort == "fast" and likely is not None and len(tried) > likely + _SURER_TRIES:
         return None
     done = {one.quantization for one in tried}
-    candidates = (step for step in _candidates(asked, tried, layers) if step.quantization not in done)
-    step = next(candidates, None)
-    if step is None or (step.quantization.algorithm == "mmse" and likely is not None):
-        return None
-    return step
+    for step in _candidates(asked, tried, layers):
+        # mmse's minutes are for a search that has found nothing yet.
+        if step.quantization not in done and (likely is None or step.quantization.algorithm != "mmse"):
+            return step
+    return None
 
 
 def _hopeless(tried: Sequence[Trial], layers: Sequence[Layer]) -> bool:

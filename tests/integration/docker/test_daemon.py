@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +16,8 @@ from mcwbuild.contract.phases import ONNX
 from mcwbuild.engines import StageCall
 from mcwbuild.engines.docker import attached
 from mcwbuild.engines.docker.engine import DockerEngine
-from tests.support import containers
+from tests.support import containers, own_daemon
+from tests.support.own_daemon import Daemon
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -29,69 +25,17 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.docker
 
 
-@dataclass
-class Daemon:
-    """One dockerd below `folder`; it shares nothing with the machine's own."""
-
-    folder: Path
-    process: subprocess.Popen[bytes] | None = field(default=None)
-
-    @property
-    def address(self) -> str:
-        """For DOCKER_HOST."""
-        return f"unix://{self.folder}/docker.sock"
-
-    def start(self) -> None:
-        """Starts it and waits until it answers."""
-        from docker.errors import DockerException
-
-        for stale in self.folder.glob("exec/containerd/containerd.*"):  # they make a start after SIGKILL fail
-            stale.unlink()
-        options = ["--bridge=none", "--iptables=false", "--ip-masq=false", f"--host={self.address}"]
-        roots = [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/exec", f"--pidfile={self.folder}/pid"]
-        with (self.folder / "log").open("ab") as log:
-            # `--bridge none` removes the machine's docker0 unless it is in a namespace of its own
-            self.process = subprocess.Popen(
-                ["unshare", "-n", "-m", "dockerd", *options, *roots], stdout=log, stderr=log
-            )
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                break
-            with suppress(DockerException):
-                self.client().close()
-                return
-            time.sleep(0.1)
-        pytest.skip(f"NOT RUN, a second dockerd does not start here: {(self.folder / 'log').read_text()[-500:]}")
-
-    def client(self) -> DockerClient:
-        """A client of it."""
-        from docker import DockerClient
-
-        return DockerClient(self.address, timeout=120)
-
-    def end(self, number: int) -> None:
-        """Sends it a signal and waits until it is gone."""
-        assert self.process is not None
-        self.process.send_signal(number)
-        self.process.wait(60)
-
-
 @pytest.fixture(scope="module")
 def daemon(client: DockerClient, toy: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    if os.geteuid() != 0 or not shutil.which("dockerd"):
-        pytest.skip("NOT RUN, a second dockerd needs root and Docker's daemon")
+    if reason := own_daemon.missing():
+        pytest.skip(f"NOT RUN, {reason}")
     made = Daemon(tmp_path_factory.mktemp("d"))
     try:
         made.start()
-        own = made.client()
-        own.images.load(b"".join(client.images.get(toy).save()))
-        own.close()
+        made.load(client, [toy])
         yield made
     finally:
-        if made.process is not None and made.process.poll() is None:
-            made.end(signal.SIGTERM)
-        shutil.rmtree(made.folder)
+        made.remove()
 
 
 @pytest.fixture

@@ -105,7 +105,8 @@ def test_a_stage_image_is_run_without_the_orchestrator(
     done = docker_run(images["onnx"], tmp_path, user, *words)
     assert done.returncode == 0, done.stderr
     made = {path.name for path in (tmp_path / "out").iterdir()}
-    assert {"best.onnx", "onnx_source.yaml", "performance_onnx.json", "manifest.json", "SHA256SUMS"} == made
+    papers = {"onnx_source.yaml", "performance_onnx.json", "results_onnx.json", "manifest.json", "SHA256SUMS"}
+    assert {"best.onnx", *papers} == made
     assert {path.stat().st_uid for path in (tmp_path / "out").iterdir()} == {int(user.split(":")[0])}
     (tmp_path / "training_source.yaml").write_text("schema: training_source/1\nno: source\n")
     broken = docker_run(images["onnx"], tmp_path, user, *words)

@@ -1,4 +1,4 @@
-"""README's table of architectures and tasks, against what is supported."""
+"""The table in docs/models.md of architectures and tasks, against what is supported."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from pathlib import Path
 from stages.families import FAMILIES
 from stages.families.yolo.architectures import ARCHITECTURES, SUFFIXES, TASKS
 
-README = Path(__file__).parents[3] / "README.md"
+README = Path(__file__).parents[3] / "docs" / "models.md"
 
 
 def table() -> list[str]:
-    """The table as it has to stand in README.md; `python -m tests.stages.common.test_readme` prints it."""
+    """The table as it has to stand in docs/models.md; `python -m tests.stages.common.test_readme` prints it."""
     made = [f"| Ultralytics | {' | '.join(TASKS[task].replace('_', ' ') for task in SUFFIXES)} |"]
     made.append("|---" * (len(SUFFIXES) + 1) + "|")
     for kind in dict.fromkeys(one.type for one in ARCHITECTURES):

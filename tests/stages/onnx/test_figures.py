@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from argparse import Namespace
-from pathlib import Path
 from typing import Any
 
 import onnx
@@ -17,8 +16,7 @@ from stages.families.opened import open_model
 from stages.onnx import graph
 from stages.pt import counted
 from tests.support import toy_onnx
-
-MODELS = Path(__file__).parents[2] / "models"
+from tests.support.trained import checkpoint
 
 
 class Everything(torch.nn.Module):
@@ -76,9 +74,9 @@ def test_both_counters_say_what_the_hand_counts() -> None:
     assert figures["parameters"] == sum(part.numel() for part in network.parameters()) - 16
 
 
-@pytest.mark.parametrize("name", ["segment.pt", "classify.pt"])
+@pytest.mark.parametrize("name", ["segment", "classify"])
 def test_a_checkpoint_and_its_export_take_as_many_operations(name: str) -> None:
-    opened = open_model(Namespace(pt=MODELS / name, model=None, model_code=None, trust_checkpoint=False))
+    opened = open_model(Namespace(pt=checkpoint(name), model=None, model_code=None, trust_checkpoint=False))
     size = [64, 96]
     network, head = opened.cut(opened.build(), {"input": {"size": size, "channels": 3}})
     _, by_torch = counted.run(lambda: network(torch.zeros(1, 3, *size)))

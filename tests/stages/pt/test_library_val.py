@@ -36,7 +36,8 @@ from ultralytics import YOLO  # noqa: E402
 from ultralytics.data.utils import polygons2masks_overlap  # noqa: E402
 from ultralytics.utils import ops  # noqa: E402
 
-from tests.support.train_models import MODELS, NETWORKS  # noqa: E402
+from tests.support.train_models import NETWORKS  # noqa: E402
+from tests.support.trained import checkpoint as trained  # noqa: E402
 
 SIZE, IOU, LIMIT = 64, 0.7, 300
 CLASSIFIED = 96  # the classifier's
@@ -66,13 +67,13 @@ def library_says(task: str) -> float:
     side = CLASSIFIED if task == "classify" else SIZE
     measured = {"imgsz": side, "conf": LOW_CONFIDENCE, "iou": IOU, "max_det": LIMIT}
     project = drawn(task).parent / f"runs-{task}"
-    found = YOLO(MODELS / f"{task}.pt").val(data=str(drawn(task)), project=str(project), **settings, **measured)
+    found = YOLO(trained(task)).val(data=str(drawn(task)), project=str(project), **settings, **measured)
     return float(found.results_dict[MAIN[task]])
 
 
 def we_say(task: str, out: Path) -> dict[str, Any]:
     """`accuracy_metrics` of the phase."""
-    words = ["--pt", MODELS / f"{task}.pt", "--data", drawn(task), "--out", out, "--iou", IOU, "--threads", 1]
+    words = ["--pt", trained(task), "--data", drawn(task), "--out", out, "--iou", IOU, "--threads", 1]
     words += ["--max-detections", LIMIT]
     STAGE.work(
         STAGE.require(parser(STAGE).parse_args([str(word) for word in words])), Bench(out, out, 1, lambda event: None)
@@ -92,7 +93,7 @@ def test_the_baseline_is_the_library_s_own_figure(tmp_path: Path, task: str) -> 
 def test_masks_counted_as_the_library_counts_give_its_figure(tmp_path: Path) -> None:
     """It counts in the padded input at a quarter of its size, where each pixel is many of the image; here the image's
     own pixels count. The boxes, scores and masks are the same: counted in its way they give its figure."""
-    checkpoint = read(MODELS / "segment.pt")
+    checkpoint = read(trained("segment"))
     family = recognise(checkpoint)
     network, head = family.cut(family.build(checkpoint))
     contract = {"input": {"size": [SIZE, SIZE], "format": "RGB"}, "preprocessing": LETTERBOXED}

@@ -24,7 +24,7 @@ from stages.families.shapes import output_shapes
 from stages.families.text.decode import decode_text
 from stages.pt.torch_runner import TorchRunner
 
-MODEL = Path(__file__).parents[2] / "models" / "text" / "crnn.pt"
+MODEL = Path(__file__).parents[3] / "examples" / "ocr" / "best.pt"
 RANDOM = np.random.default_rng(2)
 
 

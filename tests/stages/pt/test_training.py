@@ -97,7 +97,8 @@ def whole(folder: Path) -> tuple[Path, list[dict[str, Any]]]:
 def test_the_package_says_what_was_used(folder: Path, whole: tuple[Path, list[dict[str, Any]]]) -> None:
     package, _ = whole
     assert sorted(path.name for path in package.iterdir()) == [
-        "SHA256SUMS", "best.pt", "evaluation_pt.npz", "manifest.json", "performance_pt.json", "training_source.yaml",
+        "SHA256SUMS", "best.pt", "evaluation_pt.npz", "manifest.json", "performance_pt.json", "results_pt.json",
+        "training_source.yaml",
     ]  # fmt: skip
     assert manifest.verify(package) == []
     source = documents.read_yaml(package / "training_source.yaml")

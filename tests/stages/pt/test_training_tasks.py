@@ -20,7 +20,7 @@ from mcwbuild.contract.stage import parser
 from stages.common import checkpoint
 from stages.pt.stage import STAGE
 from tests.support.drawn import draw
-from tests.support.train_models import MODELS
+from tests.support.trained import checkpoint as trained
 
 # A network of somebody's own: two scales, a few thousand weights.
 TRUNK: list[list[Any]] = [
@@ -145,7 +145,7 @@ def test_a_classifier_s_names_are_the_folders_whatever_they_look_like(tmp_path: 
 def test_a_trained_network_of_another_task_than_detection_is_a_beginning(tmp_path: Path, task: str) -> None:
     """With steps that change next to nothing it still knows what it knew."""
     data = write(tmp_path / "drawn", task, 8, 24, large=True)  # type: ignore[arg-type]
-    (tmp_path / "old.pt").symlink_to(MODELS / f"{task}.pt")
+    (tmp_path / "old.pt").symlink_to(trained(task))
     config = {**CONFIG, "model": "old.pt", "epochs": 1, "optimizer": "SGD", "lr0": 1e-6, "warmup_epochs": 0}
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(config))
     (told,) = run(tmp_path / "train.yaml", data, tmp_path / "out", lambda event: None)

@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_package_holds_the_workflows_files_and_their_hashes(made: Path) -> None:
     assert {path.name for path in (made / "out").iterdir()} == {
         *("best_fp16.rknn", "best_int8.rknn", "npu_inference.py", "rknn_source.yaml", "performance_rknn.json"),
-        *("expected_fp16.npz", "expected_int8.npz", "manifest.json", "SHA256SUMS"),
+        *("expected_fp16.npz", "expected_int8.npz", "manifest.json", "results_rknn.json", "SHA256SUMS"),
     }
     assert manifest.verify(made / "out") == []
 

@@ -11,6 +11,8 @@ from mcwbuild.contract import artefacts, inherit
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.events import Event, Finished
 from stages.rknn import build, calibration
+from stages.rknn.children import Child, Loader
+from stages.rknn.ground import Ground
 from stages.rknn.job import Job, Quantization
 from stages.rknn.targets import Variant
 from tests.support import toy_onnx
@@ -53,7 +55,13 @@ def job(
 
 def run(asked: Job, folder: Path, events: list[Event] | None = None) -> build.Built:
     emit = (lambda event: None) if events is None else events.append
-    return build.run(asked, build.Child(folder / "job", asked.threads), emit)
+    ground = Ground()
+    ground.folder.rmdir()  # its own is not used
+    loader = Loader(folder / "loaded", asked.threads, ground)
+    try:
+        return build.run(asked, Child(folder / "job", loader), emit)
+    finally:
+        loader.end()
 
 
 @pytest.mark.parametrize(

@@ -57,3 +57,28 @@ def test_a_chip_of_integers_refuses_float16_in_words(tmp_path: Path) -> None:
     plain = job(tmp_path, toy_onnx.network(), "int8", "rv1106")
     with pytest.raises(StageFailed, match="custom_quantize_layers"):
         run(replace(plain, quantization=finer("float16", *STEM)), tmp_path)
+
+
+def test_builds_with_other_layers_take_the_ranges_that_an_earlier_one_found(tmp_path: Path) -> None:
+    (tmp_path / "first").mkdir(), (tmp_path / "second").mkdir()
+    plain = replace(job(tmp_path, toy_onnx.network(), "int8"), ranges=str(tmp_path / "ranges"))
+    first = run(replace(plain, quantization=finer("float16", *STEM)), tmp_path / "first")
+    again = run(replace(plain, quantization=finer("float16", *STEM)), tmp_path / "second")
+    assert "hybrid_quantization_step1" in first.measured.seconds
+    assert "hybrid_quantization_step1" not in again.measured.seconds
+    assert again.measured.metrics == first.measured.metrics
+    assert again.measured.comparison == first.measured.comparison
+    assert again.log.layers == first.log.layers
+
+
+def test_each_layer_is_held_against_onnx_runtime(tmp_path: Path) -> None:
+    plain = job(tmp_path, toy_onnx.network(), "int8")
+    found = [LayerError.of(one) for one in run(replace(plain, analyse=True), tmp_path).measured.layers]
+    known = [layer for layer in found if layer.onnx_cosine is not None]
+    assert {name for layer in known for name in layer.tensors} >= {"features"}
+    for layer in known:
+        assert layer.onnx_cosine == pytest.approx(layer.total_cosine, abs=1e-4)  # the toolkit's float network is right
+        assert layer.onnx_snr_db is not None
+        assert layer.onnx_snr_db > 20
+        assert layer.added is not None
+        assert layer.added >= 0

@@ -51,7 +51,7 @@ def test_a_sound_package_is_delivered_whole(tmp_path: Path) -> None:
     assert (
         sorted(told["files"])
         == sorted(path.name for path in (tmp_path / "out").iterdir())
-        == sorted(set(PT.files) - {PT.evaluation})
+        == sorted(set(PT.files) - {PT.evaluation, PT.results})
     )
     assert manifest.verify(tmp_path / "out") == []
 
@@ -135,4 +135,6 @@ def test_what_a_killed_stage_left_is_swept_by_the_next(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".partial-")]
     time.sleep(0.1)
     outcome(tmp_path, "done")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(set(PT.files) - {PT.evaluation})
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        set(PT.files) - {PT.evaluation, PT.results}
+    )

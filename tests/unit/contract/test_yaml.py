@@ -11,8 +11,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from mcwbuild.contract import yaml
+from mcwbuild.contract.bounds import DOCUMENT_BYTES, DOCUMENT_VALUES
 from mcwbuild.contract.errors import InputError
-from mcwbuild.contract.marks import MAX_BYTES, MAX_DEPTH, MAX_NODES
+from mcwbuild.contract.marks import MAX_DEPTH
 from tests.unit.contract.strategies import DATA, LEAVES, TEXT, TRICKY
 
 BASE = """\
@@ -183,11 +184,11 @@ def test_a_billion_laughs_stop_at_the_first_line() -> None:
 
 
 def test_size_depth_and_number_of_values_are_limited() -> None:
-    assert "larger than" in problems("a: " + "x" * MAX_BYTES)[0]
+    assert "larger than" in problems("a: " + "x" * DOCUMENT_BYTES.value)[0]
     assert "levels" in problems("[" * (MAX_DEPTH + 5) + "]" * (MAX_DEPTH + 5))[0]
     deep = problems("[" * 400_000)[0]
     assert "levels" in deep or "nesting depth" in deep  # libyaml's own limit from PyYAML 6.0.4 on
-    assert "values" in problems("[" + "1," * (MAX_NODES + 1) + "]")[0]
+    assert "values" in problems("[" + "1," * (DOCUMENT_VALUES.value + 1) + "]")[0]
 
 
 @pytest.mark.parametrize("character", ["\u202e", "\u2028", "\x85", "\x07", "\ufffe", "\x7f", "\u200f"])

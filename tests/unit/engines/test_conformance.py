@@ -1,8 +1,11 @@
-"""What callers rely on, for every engine alike: docker and local with a toy stage, and the fake."""
+"""What callers rely on, for every engine alike: docker, local, forking and dask with a toy stage, and the fake."""
 
 from __future__ import annotations
 
 import json
+import os
+import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from mcwbuild.contract.errors import EnvironmentLacking, StageFailed
-from mcwbuild.contract.events import Event, Finished, Progressed, Started
+from mcwbuild.contract.events import Event, Finished, Noted, Progressed, Started
 from mcwbuild.contract.phases import ONNX, RKNN, Phase
 from mcwbuild.engines import Engine, StageCall
+from mcwbuild.engines.dask.engine import DaskEngine
 from mcwbuild.engines.docker.engine import DockerEngine
 from mcwbuild.engines.local import LocalEngine
-from tests.support import containers, stage_images
+from tests.support import containers, dask_cluster, stage_images
 from tests.support.engines import FakeEngine, toy_code, toy_environment
 
 
@@ -35,15 +39,34 @@ def docker_engine() -> Engine:
     return DockerEngine(find=find)
 
 
-@pytest.fixture(params=["fake", "local", pytest.param("docker", marks=pytest.mark.docker)])
-def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dask_cluster.Processes]:
+    made = dask_cluster.toy_cluster(tmp_path_factory.mktemp("cluster"))
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["fake", "local", "forking", pytest.param("docker", marks=pytest.mark.docker), "dask"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     if request.param == "fake":
-        return FakeEngine()
-    if request.param == "docker":
-        return docker_engine()
-    monkeypatch.setenv("MCWBUILD_CACHE", str(tmp_path / "cache"))
-    toy_environment(ONNX)
-    return LocalEngine(source=toy_code(tmp_path / "code", ONNX))
+        yield FakeEngine()
+    elif request.param == "docker":
+        yield docker_engine()
+    elif request.param == "dask":
+        processes: dask_cluster.Processes = request.getfixturevalue("cluster")
+        made = DaskEngine(processes.cluster, make=dask_cluster.toy_engine)
+        yield made
+        made.close()
+    else:
+        monkeypatch.setenv("MCWBUILD_CACHE", str(tmp_path / "cache"))
+        toy_environment(ONNX)
+        local = LocalEngine(toy_code(tmp_path / "code", ONNX), loaded="decimal")
+        if request.param == "local":
+            yield local
+            return
+        with local.forking(os.cpu_count() or 1) as told:
+            monkeypatch.setattr(os, "environ", {**os.environ, **told})
+            yield local
 
 
 @pytest.fixture
@@ -102,6 +125,16 @@ def test_events_arrive_in_order_and_noise_goes_to_the_log_only(engine: Engine, c
     assert "older" not in call.log.read_text()
 
 
+def test_a_stage_names_files_as_the_caller_does(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+    model = call.staging.parent / 'größe "1".pt'
+    model.write_bytes(b"model")
+    said: list[Event] = []
+    assert engine.run(replace(call, inputs=(("--pt", model),), options=("--do", "name")), said.append) == 0
+    assert said[1:] == [Noted(f"{model}:1:2 is odd")]
+    assert json.loads((call.staging / "result.json").read_text())["found"] == f"{model}:1:2"
+
+
 @pytest.mark.parametrize("code", [1, 2, 3, 4, 6])
 def test_the_stages_exit_code_is_the_engines_answer(engine: Engine, call: StageCall, code: int) -> None:
     engine.prepare(ONNX, ignore)
@@ -113,6 +146,15 @@ def test_a_stage_that_takes_too_long_becomes_one_typed_error(engine: Engine, cal
     with pytest.raises(StageFailed) as raised:
         engine.run(replace(call, options=("--do", "sleep"), timeout=0.5), ignore)
     assert raised.value.kind == "timeout"
+
+
+def test_a_stage_that_is_told_to_stop_becomes_one_typed_error(engine: Engine, call: StageCall) -> None:
+    engine.prepare(ONNX, ignore)
+    stop = threading.Event()
+    threading.Timer(1.0, stop.set).start()
+    with pytest.raises(StageFailed) as raised:
+        engine.run(replace(call, options=("--do", "sleep"), stop=stop), ignore)
+    assert raised.value.kind == "stopped"
 
 
 def test_what_the_listener_raises_comes_out(engine: Engine, call: StageCall) -> None:

@@ -143,7 +143,7 @@ def test_a_killed_orchestrators_stage_dies_with_its_whole_family(
 def test_a_log_is_bounded_and_keeps_its_beginning_and_its_end(
     engine: LocalEngine, call: StageCall, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stage_log, "LOG_LIMIT", 100_000)
+    monkeypatch.setenv("MCWBUILD_LIMIT_LOG_BYTES", "100000")
     assert engine.run(replace(call, options=("--do", "flood", "5000")), ignore) == 0
     log = call.log.read_text()
     assert len(log) < 100_000 + stage_log.TAIL + 100
@@ -172,6 +172,16 @@ def test_the_code_folder_holds_what_a_stage_may_import_and_nothing_else(cache: P
         p.name for p in assets.schemas_dir().iterdir() if p.name != "__pycache__"
     )
     assert not list(folder.rglob("__pycache__"))
+
+
+def test_what_python_compiled_in_the_code_folder_does_not_make_it_anew(cache: Path) -> None:
+    folder = code.folder(cache)
+    before = folder.stat().st_ino
+    compiled = folder / "stages" / "__pycache__"
+    (folder / "stages").chmod(0o755)
+    compiled.mkdir()
+    (compiled / "anything.cpython-311.pyc").write_bytes(b"root's Python wrote it")
+    assert code.folder(cache).stat().st_ino == before  # another run may be using it
 
 
 def test_a_code_folder_that_was_changed_is_made_again(cache: Path) -> None:

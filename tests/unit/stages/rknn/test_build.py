@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +16,11 @@ import pytest
 
 from mcwbuild.contract.errors import EnvironmentLacking, InputError, StageFailed
 from mcwbuild.contract.events import Event, Progressed, Started
-from stages.rknn import build
+from stages.rknn import build, children
+from stages.rknn.children import Child, Loader
+from stages.rknn.ground import Ground
 from stages.rknn.job import Job, Measured, Quantization
+from stages.rknn.splitting import Split
 
 LOGS = Path(__file__).with_name("logs")
 ROOT = Path(__file__).parents[4]
@@ -29,7 +33,19 @@ MEASURED = Measured(
     seconds={"build": 1.0},
     peak_kb=1,
 )
-SUCCESS = f"json.dump({{'measured': json.loads({json.dumps(asdict(MEASURED))!r})}}, open(sys.argv[2], 'w'))"
+SUCCESS = f"json.dump({{'measured': json.loads({json.dumps(asdict(MEASURED))!r})}}, open(answer, 'w'))"
+LOADS = """
+import json, os, signal, sys, time
+from stages.rknn.splitting import wait_for_order
+sys.stdout.reconfigure(line_buffering=True)
+loaded = os.getpid()
+{loading}
+order = wait_for_order(int(sys.argv[1]))
+if order is None:
+    sys.exit()
+answer = order.folder / "answer.json"
+{program}
+"""
 
 
 def job(tmp_path: Path) -> Job:
@@ -56,11 +72,22 @@ def job(tmp_path: Path) -> Job:
     )
 
 
-def run(tmp_path: Path, program: str, events: list[Event] | None = None, silence: float = 60.0) -> build.Built:
-    code = f"import json, os, signal, sys, time\nsys.stdout.reconfigure(line_buffering=True)\n{program}"
-    folder = tmp_path / "job"
+def loader(tmp_path: Path, program: str, loading: str = "") -> Loader:
+    code = LOADS.format(loading=loading, program=program)
+    ground = Ground()
+    ground.folder.rmdir()  # its own is not used
+    return Loader(tmp_path / "loaded", 1, ground, (sys.executable, "-P", "-c", code))
+
+
+def run(
+    tmp_path: Path, program: str, events: list[Event] | None = None, silence: float = 60.0, loading: str = ""
+) -> build.Built:
     emit = (lambda event: None) if events is None else events.append
-    return build.run(job(tmp_path), build.Child(folder, 1, (sys.executable, "-c", code)), emit, silence)
+    made = loader(tmp_path, program, loading)
+    try:
+        return build.run(job(tmp_path), Child(tmp_path / "job", made), emit, silence)
+    finally:
+        made.end()
 
 
 def test_a_job_survives_the_way_to_the_child(tmp_path: Path) -> None:
@@ -71,7 +98,7 @@ def test_a_job_survives_the_way_to_the_child(tmp_path: Path) -> None:
 def test_the_answer_comes_back_and_events_pass_through(tmp_path: Path) -> None:
     events: list[Event] = []
     program = (
-        "pipe = os.fdopen(int(sys.argv[3]), 'w')\n"
+        "pipe = os.fdopen(order.pipe, 'w')\n"
         'pipe.write(\'{"event":"started","name":"int8 build"}\\nnot json\\n\')\n'
         'pipe.write(\'{"event":"progressed","name":"int8 build","done":1,"total":2}\\n\')\n'
         f"pipe.close()\n{SUCCESS}"
@@ -114,7 +141,7 @@ def test_the_child_has_an_empty_folder_its_own_temporary_one_and_no_secrets(
         ("sys.exit(3)", "toolkit"),
         ("pass", "toolkit"),
         ("time.sleep(60)", "hang"),
-        ("json.dump({'failure': {'step': 'build', 'cause': 'build returned -1'}}, open(sys.argv[2], 'w'))", "toolkit"),
+        ("json.dump({'failure': {'step': 'build', 'cause': 'build returned -1'}}, open(answer, 'w'))", "toolkit"),
         (f"print(open({str(LOGS / 'det_unsupported.txt')!r}).read()); {SUCCESS}", "operator-simulated"),
         (f"print(open({str(LOGS / 'rk2118_int8_abort.txt')!r}).read()); os.abort()", "conv-unsupported"),
     ],
@@ -126,6 +153,71 @@ def test_every_way_to_fail_is_a_stage_failure_with_its_kind(tmp_path: Path, prog
     assert caught.value.what
     assert caught.value.found
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("loading", "kind"),
+    [
+        ("os.abort()", "compiler"),
+        ("os.kill(os.getpid(), signal.SIGKILL)", "out-of-memory"),
+        ("sys.exit(3)", "toolkit"),
+        ("time.sleep(60)", "hang"),
+        ("print('E build: no such file'); sys.exit(1)", "toolkit"),
+    ],
+)
+def test_what_fails_while_it_loads_fails_the_build(tmp_path: Path, loading: str, kind: str) -> None:
+    with pytest.raises(StageFailed) as caught:
+        run(tmp_path, SUCCESS, loading=loading, silence=2.0 if kind == "hang" else 60.0)
+    assert caught.value.kind == kind
+    if "print" in loading:
+        assert "no such file" in caught.value.found
+
+
+def test_each_build_has_a_process_and_what_is_loaded_is_loaded_once(tmp_path: Path) -> None:
+    program = (
+        "print(loaded, os.getpid(), os.getppid(), flush=True)\nif order.folder.name == '1': os.abort()\n" + SUCCESS
+    )
+    made = loader(tmp_path, program)
+    with pytest.raises(StageFailed):
+        build.run(job(tmp_path), Child(tmp_path / "1", made), lambda event: None)
+    build.run(job(tmp_path), Child(tmp_path / "2", made), lambda event: None)
+    made.end()
+    said = [[int(word) for word in (tmp_path / name / "toolkit.log").read_text().split()] for name in "12"]
+    assert [parent for _, _, parent in said] == [os.getpid()] * 2
+    assert {before for before, _, _ in said} == {made.process.pid}
+    assert len({made.process.pid, *(own for _, own, _ in said)}) == 3
+
+
+def test_several_threads_wait_for_one_process() -> None:
+    for _ in range(20):
+        pid = os.fork()
+        if pid == 0:
+            time.sleep(0.02)
+            os._exit(3)
+        process = Split(pid)
+        with ThreadPoolExecutor(4) as pool:
+            assert [one.result() for one in [pool.submit(process.wait) for _ in range(4)]] == [3] * 4
+
+
+@pytest.mark.parametrize("loading", ["", "time.sleep(60)"])
+def test_builds_that_are_abandoned_end_whether_they_have_begun_or_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loading: str
+) -> None:
+    code = LOADS.format(loading=loading, program="print('works', flush=True); time.sleep(60)")
+    monkeypatch.setattr(children, "CHILD", (sys.executable, "-P", "-c", code))
+    every = children.Children(1, ("fp16",), Ground())
+    child = every.of("fp16")
+    child.give(job(tmp_path))
+    if not loading:
+        assert child.begins(60.0)
+    every.kill()
+    assert child.begins(60.0) if loading else True
+    child.end()
+    assert -signal.SIGKILL in (child.returncode, child.process and child.process.returncode)
+    with pytest.raises(children.Abandoned):
+        every.of("int8")
+    every.end()
+    assert not every.folder.exists()
 
 
 def test_a_child_that_speaks_is_not_taken_for_hung(tmp_path: Path) -> None:
@@ -147,13 +239,13 @@ def test_what_the_hung_child_started_dies_with_it(tmp_path: Path) -> None:
 def test_typed_errors_cross_the_process(tmp_path: Path) -> None:
     data = InputError("what", "found", "remedy", kind="dataset").as_dict()
     with pytest.raises(InputError, match="what found remedy"):
-        run(tmp_path, f"json.dump({{'error': {data!r}}}, open(sys.argv[2], 'w'))")
+        run(tmp_path, f"json.dump({{'error': {data!r}}}, open(answer, 'w'))")
 
 
 def test_an_environment_without_the_toolkit_is_told_so(tmp_path: Path) -> None:
     data = {"failure": {"step": "import", "cause": "No module named 'rknn'"}}
     with pytest.raises(EnvironmentLacking, match="image or environment"):
-        run(tmp_path, f"json.dump({data!r}, open(sys.argv[2], 'w'))")
+        run(tmp_path, f"json.dump({data!r}, open(answer, 'w'))")
 
 
 def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
@@ -173,14 +265,44 @@ def test_the_child_dies_with_its_parent(tmp_path: Path) -> None:
     assert wait_for_end(child)
 
 
+def test_what_loads_and_what_builds_die_with_the_stage(tmp_path: Path) -> None:
+    code = LOADS.format(loading="", program="time.sleep(300)")
+    stage = (
+        "import sys, threading, time\n"
+        "from pathlib import Path\n"
+        "from stages.rknn.children import Child, Loader\n"
+        "from stages.rknn.ground import Ground\n"
+        "from tests.unit.stages.rknn.test_build import job\n"
+        "folder = Path(sys.argv[1])\n"
+        "made = Loader(folder / 'loaded', 1, Ground(), (sys.executable, '-P', '-c', sys.argv[2]))\n"
+        "child = Child(folder / 'job', made)\n"
+        "thread = threading.Thread(target=lambda: (child.give(job(folder)), child.begins(60)))\n"
+        "thread.start(); thread.join()\n"
+        "print(made.process.pid, child.process.pid, flush=True); time.sleep(300)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    words = [sys.executable, "-c", stage, str(tmp_path), code]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=environment) as process:
+        assert process.stdout is not None
+        every = [int(word) for word in process.stdout.readline().split()]
+        assert len(every) == 2
+        time.sleep(0.2)
+        assert not any(map(is_gone, every))  # the thread that had them begin is over
+        process.send_signal(signal.SIGKILL)
+    assert all(map(wait_for_end, every))
+
+
 def wait_for_end(pid: int) -> bool:
     """Whether the process is gone, or only waits to be reaped, within 10 s."""
     for _ in range(100):
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except FileNotFoundError:
-            return True
-        if state == "Z":
+        if is_gone(pid):
             return True
         time.sleep(0.1)
     return False
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True

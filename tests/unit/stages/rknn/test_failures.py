@@ -109,3 +109,10 @@ def test_hostile_text_of_the_toolkit_stays_on_one_ascii_line() -> None:
     assert error.found.isascii()
     assert error.found.isprintable()
     assert len(error.found) < 600
+
+
+@pytest.mark.parametrize("said", ["corrupted size vs. prev_size", "corrupted double-linked list"])
+def test_a_heap_that_the_compiler_has_destroyed_is_its_crash(said: str) -> None:
+    error = failures.killed("int8", "int8 build", signal.SIGABRT, 0, compiler_log.parse(f"I building\n{said}\n"))
+    assert error.kind == "compiler-crash"
+    assert said in error.found

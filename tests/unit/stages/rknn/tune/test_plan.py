@@ -145,3 +145,15 @@ def test_the_pareto_front_holds_what_nothing_beats() -> None:
 
 def test_mmse_is_estimated_from_the_plain_build() -> None:
     assert plan.seconds_of_mmse(20, 4.4, 50) == pytest.approx(158.4)
+
+
+def test_full_goes_on_after_one_that_is_likely_to_pass_and_leaves_mmse_out() -> None:
+    asked = Question("full", PLAIN)
+    tried = [after(PLAIN, "failed"), after(replace(PLAIN, algorithm="kl_divergence", method="layer"), "likely")]
+    kinds = set()
+    while (step := plan.following(asked, tried, LAYERS)) is not None:
+        kinds.add((step.quantization.algorithm, bool(step.quantization.layers)))
+        tried.append(after(step.quantization, "failed"))
+        assert len(tried) < 100
+    assert ("kl_divergence", True) in kinds or ("normal", True) in kinds
+    assert "mmse" not in {algorithm for algorithm, _ in kinds}
