@@ -1,6 +1,6 @@
 """The processes around RKNN-Toolkit2: `python -P -m stages.rknn.child PARENT`.
 
-* The first one loads the toolkit, and splits off one for each job; see `splitting`. PARENT is the process id of the
+* The first one loads the toolkit, and splits off one for each job, or does it; see `splitting`. PARENT is the id of the
   one that orders them, with which all of them die.
 * In an order's folder lie `job.json`, a `job.Job`, and `build.json`: the same with nothing but what a build needs, as
   this process sees it. `answer.json` is written last, as `{"measured": ...}`, `{"failure": {step, cause}}` or

@@ -1,4 +1,8 @@
-"""The toolkit's processes from their parent's side: one that loads, and those that it splits off, one for a build."""
+"""The toolkit's processes from their parent's side: one that loads, and those that it splits off, one for a build.
+
+A process that is split off copies each page of memory that it writes: a twentieth of a small build's time, and less
+than loading the toolkit again. Where a build is the only one, the process that loaded does it: nothing is copied.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,7 @@ from stages.rknn.ground import Ground
 from stages.rknn.job import BUILD, JOB, Job
 from stages.rknn.splitting import Split
 
+Process = subprocess.Popen[bytes] | Split
 CHILD = (sys.executable, "-P", "-m", "stages.rknn.child")
 
 
@@ -29,17 +34,22 @@ class Abandoned(Exception):
 
 
 class Loader:
-    """A process that loads the toolkit at once, while its parent does something else. `end` leaves nothing of it."""
+    """A process that loads the toolkit at once, while its parent does something else. `end` leaves nothing of it.
 
-    def __init__(self, folder: Path, threads: int, ground: Ground, program: Sequence[str] | None = None) -> None:
-        self.log, self.ground = folder / "loading.log", ground
+    Where it `splits`, each build has another process, which is split off; else it does one build itself, and ends.
+    """
+
+    def __init__(
+        self, folder: Path, threads: int, ground: Ground, program: Sequence[str] | None = None, *, splits: bool = True
+    ) -> None:
+        self.log, self.ground, self.splits = folder / "loading.log", ground, splits
         work, scratch = folder / "work", folder / "tmp"
         work.mkdir(parents=True)
         scratch.mkdir()
         adopt()
         self._requests, orders = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         started = ground.start(program or CHILD, (str(os.getpid()),), work, scratch, threads)
-        self.process: subprocess.Popen[bytes] | Split
+        self.process: Process
         with orders, self.log.open("wb") as log:
             if ground.shared and _is_loaded():
                 main = partial(_load, str(os.getpid()))
@@ -61,11 +71,12 @@ class Loader:
         """Whether it has not ended."""
         return self.process.poll() is None
 
-    def split_off(self, folder: Path, log: Path) -> int:
-        """Order a process for `folder`; the pipe's end at which it is heard of."""
+    def order(self, folder: Path, log: Path) -> int:
+        """Order the build in `folder`; the pipe's end at which its process is heard of."""
         reader, writer = os.pipe()
         with os.fdopen(writer, "wb") as pipe, log.open("wb") as printed:
-            splitting.place(self._requests, self.ground.place(folder), pipe.fileno(), printed.fileno())
+            place = self.ground.place(folder)
+            splitting.place(self._requests, place, pipe.fileno(), printed.fileno(), last=not self.splits)
         return reader
 
     def end(self) -> None:
@@ -97,7 +108,7 @@ class Child:
         (folder / "work").mkdir(parents=True)
         (folder / "tmp").mkdir()
         self.reader = -1
-        self.process: Split | None = None
+        self.process: Process | None = None
         self.returncode: int | None = None
         self._unwanted = False
 
@@ -105,7 +116,7 @@ class Child:
         """Have it begin."""
         self._loader.ground.seen(job).write(self.folder / BUILD)
         job.write(self.folder / JOB)
-        self.reader = self._loader.split_off(self.folder, self.log)
+        self.reader = self._loader.order(self.folder, self.log)
 
     def begins(self, patience: float) -> bool:
         """Waits until it is there, or never will be; False where `patience` seconds go by before.
@@ -116,7 +127,7 @@ class Child:
             return False
         number = os.read(self.reader, splitting.PID)
         if number:
-            self.process = Split(int(number))
+            self.process = Split(int(number)) if self._loader.splits else self._loader.process
             if self._unwanted:
                 self.kill()
         else:
@@ -148,12 +159,14 @@ def _kill(session: int) -> None:
 class Children:
     """The child of each build, by its name and in a folder of that name below the ground's, with `threads` for each.
 
-    What they are split off from loads the toolkit at once: where the ground gives each its own, those of `ahead`.
+    The toolkit is loaded for those of `ahead` at once. All are split off from one process that loads it; each has one
+    of its own where the ground has it so, or where a build is `alone`: no other is expected.
     `end` leaves none of them, and nothing below `folder`, which is their own.
     """
 
-    def __init__(self, threads: int, ahead: Sequence[str], ground: Ground) -> None:
+    def __init__(self, threads: int, ahead: Sequence[str], ground: Ground, *, alone: bool = False) -> None:
         self._ground, self.folder, self.threads = ground, ground.folder, threads
+        self._splits = ground.shared and not alone
         self._loaders: dict[str, Loader] = {}
         self._started: dict[str, Child] = {}
         self._lock = threading.Lock()  # builds of two variants are made by two threads
@@ -174,7 +187,7 @@ class Children:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def of(self, name: str) -> Child:
-        """The build's child; what it is split off from loads from now on."""
+        """The build's child; the toolkit is being loaded for it from now on."""
         with self._lock:
             if name not in self._started:
                 self._started[name] = self._new(name)
@@ -190,11 +203,11 @@ class Children:
     def _new(self, name: str) -> Child:
         if self._abandoned:
             raise Abandoned
-        key = "all" if self._ground.shared else name
+        key = "all" if self._splits else name
         loader = self._loaders.get(key)
         if loader is None or not loader.is_there:
             folder = self.folder / f"loaded-{key}{'' if loader is None else f'.{len(self._started)}'}"
-            self._loaders[key] = loader = Loader(folder, self.threads, self._ground)
+            self._loaders[key] = loader = Loader(folder, self.threads, self._ground, splits=self._splits)
         return Child(self.folder / name, loader)
 
     def kill(self) -> None:

@@ -1,4 +1,4 @@
-"""A process that has loaded what takes seconds to load, and splits off another one for each piece of work.
+"""A process that has loaded what takes seconds to load, and splits off another one for each piece of work but the last.
 
 What is split off has everything loaded, and nothing of the others: it may crash, hang or run out of memory alone. It is
 no child of the process that loaded but of the one that ordered it, which waits for it and ends it as any child of its
@@ -63,19 +63,21 @@ class Order:
     pipe: int
 
 
-def place(requests: socket.socket, folder: str, pipe: int, log: int) -> None:
+def place(requests: socket.socket, folder: str, pipe: int, log: int, *, last: bool = False) -> None:
     """Order a process that works in `folder`, reports through `pipe` and prints into the file `log`.
 
+    The `last` order is fulfilled by the process that loaded, and no other is split off then.
     One that loads, or is gone, says nothing now: the pipe tells, which begins with the number, or ends without it.
     """
     with suppress(OSError):
-        socket.send_fds(requests, [json.dumps(folder).encode("ascii")], [pipe, log])
+        socket.send_fds(requests, [json.dumps({"folder": folder, "last": last}).encode("ascii")], [pipe, log])
 
 
 def wait_for_order(parent: int) -> Order | None:
     """Splits off processes for the orders that come through standard input, and returns in each of them.
 
-    In the first one it returns None, when nobody orders any more. `parent` is the process that orders.
+    In the first one it returns with the last order, or None, when nobody orders any more. `parent` is the process that
+    orders.
     """
     requests = socket.socket(fileno=os.dup(0))
     while True:
@@ -83,9 +85,10 @@ def wait_for_order(parent: int) -> Order | None:
         if not text:
             return None
         pipe, log = descriptors
-        if _split_off(parent):
+        order = json.loads(text)
+        if order["last"] or _split_off(parent):
             requests.close()
-            return _settled(Path(json.loads(text)), pipe, log)
+            return _settled(Path(order["folder"]), pipe, log)
         os.close(pipe)
         os.close(log)
 

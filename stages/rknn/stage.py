@@ -48,7 +48,7 @@ def require(args: argparse.Namespace) -> Begun:
         threads = 1 if args.reproducible else phase.shared_among(asked).threads
         if children is None or children.threads != threads:  # other builds than the flags alone made expect
             unless_begun.close()
-            children = Children(threads, _ahead(asked.variants, args.threads), _ground(args))
+            children = _children(asked.variants, threads, args)
         else:
             unless_begun.pop_all()
         return Begun(asked, children)
@@ -68,16 +68,14 @@ def _begin(variants: tuple[Variant, ...], args: argparse.Namespace) -> Children 
     if not variants:
         return None
     share = side_by_side.share(len(variants), args.threads, args.onnx.stat().st_size)
-    return Children(1 if args.reproducible else share.threads, _ahead(variants, args.threads), _ground(args))
+    return _children(variants, 1 if args.reproducible else share.threads, args)
 
 
-def _ground(args: argparse.Namespace) -> Ground:
-    return FixedGround() if args.reproducible else Ground()
-
-
-def _ahead(variants: tuple[Variant, ...], threads: int) -> tuple[Variant, ...]:
-    """Those whose toolkit loads beside the calibration, even where they build one after the other."""
-    return variants if threads > 1 else variants[:1]
+def _children(variants: tuple[Variant, ...], threads: int, args: argparse.Namespace) -> Children:
+    """The builds' processes, with `threads` for each; the toolkit loads beside the calibration."""
+    ahead = variants if args.threads > 1 else variants[:1]  # even where they build one after the other
+    alone = variants == ("fp16",) or (len(variants) == 1 and args.tune == "off")
+    return Children(threads, ahead, FixedGround() if args.reproducible else Ground(), alone=alone)
 
 
 def work(begun: Begun, bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -11,7 +12,7 @@ from mcwbuild.contract import artefacts, inherit
 from mcwbuild.contract.errors import StageFailed
 from mcwbuild.contract.events import Event, Finished
 from stages.rknn import build, calibration
-from stages.rknn.children import Child, Loader
+from stages.rknn.children import Child, Children, Loader
 from stages.rknn.ground import Ground
 from stages.rknn.job import Job, Quantization
 from stages.rknn.targets import Variant
@@ -125,3 +126,21 @@ def test_a_chip_that_cannot_is_told_in_the_toolkits_words(tmp_path: Path) -> Non
     with pytest.raises(StageFailed, match="rv1103") as caught:
         run(job(tmp_path, toy_onnx.network(), "fp16", "rv1103"), tmp_path)
     assert caught.value.kind == "no-float"
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_build_that_is_alone_is_made_by_the_process_that_loaded(tmp_path: Path, alone: bool) -> None:
+    asked = job(tmp_path, toy_onnx.network())
+    children = Children(asked.threads, ("fp16",), Ground(), alone=alone)
+    try:
+        (loader,) = children._loaders.values()
+        child = children.of("fp16")
+        built = build.run(replace(asked, export=str(child.folder / "made.rknn")), child, lambda event: None)
+        assert built.file.stat().st_size > 0
+        assert (child.process is loader.process) is alone
+        assert loader.is_there is not alone
+        other = children.of("int8")  # nobody expected it, and it is made all the same
+        again = build.run(replace(asked, export=str(other.folder / "made.rknn")), other, lambda event: None)
+        assert again.file.stat().st_size > 0
+    finally:
+        children.end()

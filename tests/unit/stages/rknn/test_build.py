@@ -72,18 +72,26 @@ def job(tmp_path: Path) -> Job:
     )
 
 
-def loader(tmp_path: Path, program: str, loading: str = "") -> Loader:
+EITHER = pytest.mark.parametrize("splits", [True, False], ids=["split", "alone"])
+
+
+def loader(tmp_path: Path, program: str, loading: str = "", splits: bool = True) -> Loader:
     code = LOADS.format(loading=loading, program=program)
     ground = Ground()
     ground.folder.rmdir()  # its own is not used
-    return Loader(tmp_path / "loaded", 1, ground, (sys.executable, "-P", "-c", code))
+    return Loader(tmp_path / "loaded", 1, ground, (sys.executable, "-P", "-c", code), splits=splits)
 
 
 def run(
-    tmp_path: Path, program: str, events: list[Event] | None = None, silence: float = 60.0, loading: str = ""
+    tmp_path: Path,
+    program: str,
+    events: list[Event] | None = None,
+    silence: float = 60.0,
+    loading: str = "",
+    splits: bool = True,
 ) -> build.Built:
     emit = (lambda event: None) if events is None else events.append
-    made = loader(tmp_path, program, loading)
+    made = loader(tmp_path, program, loading, splits)
     try:
         return build.run(job(tmp_path), Child(tmp_path / "job", made), emit, silence)
     finally:
@@ -112,15 +120,16 @@ def test_both_outputs_reach_the_log_from_below_python_too(tmp_path: Path) -> Non
     assert run(tmp_path, program).log.errors == ("build: bad",)
 
 
+@EITHER
 def test_the_child_has_an_empty_folder_its_own_temporary_one_and_no_secrets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, splits: bool
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
     program = (
         "seen = {'files': os.listdir(), 'env': dict(os.environ), 'cwd': os.getcwd(), 'session': os.getsid(0)}\n"
         f"json.dump(seen, open({str(tmp_path / 'seen.json')!r}, 'w'))\n{SUCCESS}"
     )
-    run(tmp_path, program)
+    run(tmp_path, program, splits=splits)
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["files"] == []
     assert "AWS_SECRET_ACCESS_KEY" not in seen["env"]
@@ -146,9 +155,12 @@ def test_the_child_has_an_empty_folder_its_own_temporary_one_and_no_secrets(
         (f"print(open({str(LOGS / 'rk2118_int8_abort.txt')!r}).read()); os.abort()", "conv-unsupported"),
     ],
 )
-def test_every_way_to_fail_is_a_stage_failure_with_its_kind(tmp_path: Path, program: str, kind: str) -> None:
+@EITHER
+def test_every_way_to_fail_is_a_stage_failure_with_its_kind(
+    tmp_path: Path, program: str, kind: str, splits: bool
+) -> None:
     with pytest.raises(StageFailed) as caught:
-        run(tmp_path, program, silence=2.0 if kind == "hang" else 60.0)
+        run(tmp_path, program, silence=2.0 if kind == "hang" else 60.0, splits=splits)
     assert caught.value.kind == kind
     assert caught.value.what
     assert caught.value.found
@@ -165,9 +177,10 @@ def test_every_way_to_fail_is_a_stage_failure_with_its_kind(tmp_path: Path, prog
         ("print('E build: no such file'); sys.exit(1)", "toolkit"),
     ],
 )
-def test_what_fails_while_it_loads_fails_the_build(tmp_path: Path, loading: str, kind: str) -> None:
+@EITHER
+def test_what_fails_while_it_loads_fails_the_build(tmp_path: Path, loading: str, kind: str, splits: bool) -> None:
     with pytest.raises(StageFailed) as caught:
-        run(tmp_path, SUCCESS, loading=loading, silence=2.0 if kind == "hang" else 60.0)
+        run(tmp_path, SUCCESS, loading=loading, silence=2.0 if kind == "hang" else 60.0, splits=splits)
     assert caught.value.kind == kind
     if "print" in loading:
         assert "no such file" in caught.value.found
@@ -200,12 +213,13 @@ def test_several_threads_wait_for_one_process() -> None:
 
 
 @pytest.mark.parametrize("loading", ["", "time.sleep(60)"])
+@EITHER
 def test_builds_that_are_abandoned_end_whether_they_have_begun_or_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loading: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loading: str, splits: bool
 ) -> None:
     code = LOADS.format(loading=loading, program="print('works', flush=True); time.sleep(60)")
     monkeypatch.setattr(children, "CHILD", (sys.executable, "-P", "-c", code))
-    every = children.Children(1, ("fp16",), Ground())
+    every = children.Children(1, ("fp16",), Ground(), alone=not splits)
     child = every.of("fp16")
     child.give(job(tmp_path))
     if not loading:
@@ -225,14 +239,15 @@ def test_a_child_that_speaks_is_not_taken_for_hung(tmp_path: Path) -> None:
     assert run(tmp_path, program, silence=2.0).measured == MEASURED
 
 
-def test_what_the_hung_child_started_dies_with_it(tmp_path: Path) -> None:
+@EITHER
+def test_what_the_hung_child_started_dies_with_it(tmp_path: Path, splits: bool) -> None:
     program = (
         "import subprocess\n"
         f"child = subprocess.Popen(['sleep', '300']); open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
         "time.sleep(300)"
     )
     with pytest.raises(StageFailed):
-        run(tmp_path, program, silence=2.0)
+        run(tmp_path, program, silence=2.0, splits=splits)
     assert wait_for_end(int((tmp_path / "pid").read_text()))
 
 
