@@ -70,7 +70,10 @@ def test_the_cut_network_returns_the_head_s_convolutions(tmp_path: Path, archite
         for shape in ((1, 64, 96 // stride, 160 // stride), (1, 3, 96 // stride, 160 // stride))
     ]
     assert torch.equal(torch.cat([output.flatten(2) for output in outputs[0::2]], 2), raw["boxes"])
-    assert torch.equal(torch.cat([output.flatten(2) for output in outputs[1::2]], 2), raw["scores"].sigmoid())
+    # Of each scale by itself, as the cut network has it: with AVX2, torch's sigmoid of a number depends on its place.
+    areas = [output.shape[2] * output.shape[3] for output in outputs[1::2]]
+    for output, logits in zip(outputs[1::2], raw["scores"].split(areas, 2), strict=True):
+        assert torch.equal(output.flatten(2), logits.contiguous().sigmoid())
 
 
 def test_decoding_the_cut_outputs_gives_the_library_s_boxes(tmp_path: Path) -> None:
