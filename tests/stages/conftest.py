@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -135,5 +136,8 @@ def test_tools(python: Path) -> Path:
         temporary = folder.with_name(f".{folder.name}-{os.getpid()}")
         install = [uv.find_uv_bin(), "pip", "install", "--quiet", "--python", str(python), "--target", str(temporary)]
         subprocess.run([*install, *wanted], check=True, stdout=sys.stderr)
-        temporary.rename(folder)
+        try:
+            temporary.rename(folder)
+        except OSError:  # another worker's stands there
+            shutil.rmtree(temporary)
     return folder

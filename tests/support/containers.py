@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,10 +41,11 @@ def toy_image(client: DockerClient, phase: Phase, stage: Path = TOY, base: str |
         "supervisor.py": Path(supervisor.__file__).read_bytes(),
         f"code/stages/{phase.name}/__main__.py": stage.read_bytes(),
     }
-    return _built(client, files, phase)
+    return built(client, files, {"mcwbuild.toy": phase.name})
 
 
-def _built(client: DockerClient, files: dict[str, bytes], phase: Phase) -> str:
+def built(client: DockerClient, files: dict[str, bytes], labels: Mapping[str, str]) -> str:
+    """The id of an image whose context is `files`, a Dockerfile among them."""
     context = io.BytesIO()
     with tarfile.open(fileobj=context, mode="w") as archive:
         for name, content in files.items():
@@ -51,7 +53,7 @@ def _built(client: DockerClient, files: dict[str, bytes], phase: Phase) -> str:
             member.size = len(content)
             archive.addfile(member, io.BytesIO(content))
     context.seek(0)
-    image, _ = client.images.build(fileobj=context, custom_context=True, rm=True, labels={"mcwbuild.toy": phase.name})
+    image, _ = client.images.build(fileobj=context, custom_context=True, rm=True, labels=dict(labels))
     assert image.id is not None
     return image.id
 
@@ -64,7 +66,8 @@ def hostile_image(client: DockerClient, image: str, phase: Phase) -> str:
     stage = f"{CODE}/stages/{phase.name}"
     recipe = f"FROM {image}\nUSER 0\nRUN rm -rf {stage}\nCOPY __main__.py {stage}/\nUSER 10001\n"
     recipe += "LABEL mcwbuild.phase=hostile mcwbuild.code=hostile\n"
-    return _built(client, {"Dockerfile": recipe.encode(), "__main__.py": HOSTILE.read_bytes()}, phase)
+    files = {"Dockerfile": recipe.encode(), "__main__.py": HOSTILE.read_bytes()}
+    return built(client, files, {"mcwbuild.toy": phase.name})
 
 
 def ours(client: DockerClient) -> list[str]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from mcwbuild.contract.phases import PHASES, Phase
 from mcwbuild.engines import code
 from mcwbuild.engines.docker import recipes
 from mcwbuild.engines.docker.images import StageImage
-from tests.support import stage_images
+from tests.support import containers, stage_images
 from tests.support.commands import ROOT, mcwbuild
 
 if TYPE_CHECKING:
@@ -170,18 +168,10 @@ def test_the_dockerfile_builds_by_hand_from_a_checkout(
 def old(client: DockerClient) -> Iterator[str]:
     """An image of a phase that there is no more, so that nobody else's is pruned with it; its id."""
     labels = {**recipes.recipe(PHASES["onnx"]).labels(), recipes.PHASE: "tensorflow"}
-    lines = ["FROM scratch", "COPY file /", *(f'LABEL {name}="{value}"' for name, value in labels.items())]
-    context = io.BytesIO()
-    with tarfile.open(fileobj=context, mode="w") as archive:
-        for name, content in (("Dockerfile", "\n".join(lines).encode()), ("file", b"")):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
-    context.seek(0)
-    image, _ = client.images.build(fileobj=context, custom_context=True, rm=True)
-    yield str(image.id)
-    if image.id in {other.id for other in client.images.list(all=True)}:
-        client.images.remove(str(image.id), force=True)
+    image = containers.built(client, {"Dockerfile": b"FROM scratch\nCOPY file /\n", "file": b""}, labels)
+    yield image
+    if image in {other.id for other in client.images.list(all=True)}:
+        client.images.remove(image, force=True)
 
 
 def test_list_and_prune_know_fresh_from_stale(client: DockerClient, built: dict[Any, StageImage], old: str) -> None:

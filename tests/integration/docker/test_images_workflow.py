@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mcwbuild.contract.phases import PHASES
+from tests.support import containers
 from tests.support import registry as registries
 from tests.support.commands import ROOT, mcwbuild
 from tests.support.registry import Registry
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(1800)]
 ACTOR, TOKEN = "an-actor", "a token with $(touch hacked)"
-LATEST = [f"mcwbuild/{name}:latest" for name in PHASES]
 
 
 @pytest.fixture
@@ -42,16 +42,35 @@ def runner(folder: Path) -> Runner:
     return Runner(folder, {"GITHUB_ACTOR": ACTOR, "GITHUB_REF_NAME": "v1.2.3", "MCWBUILD_STORE": "false"})
 
 
+@pytest.fixture
+def small(images: dict[str, str], client: DockerClient) -> Iterator[dict[str, str]]:
+    """Images of some bytes under the names of the stages', which have gigabytes to carry about; phase -> id."""
+    made: dict[str, str] = {}
+    try:
+        for phase in images:
+            files = {"Dockerfile": b"FROM scratch\nCOPY file /\n", "file": phase.encode()}
+            made[phase] = containers.built(client, files, {"mcwbuild.toy": phase})
+            client.images.get(made[phase]).tag(f"mcwbuild/{phase}", "latest")
+        yield made
+    finally:
+        for phase, image in images.items():
+            client.images.get(image).tag(f"mcwbuild/{phase}", "latest")
+        for image in made.values():
+            client.images.remove(image, force=True)
+
+
 def digests(client: DockerClient) -> dict[str, str]:
-    return {name: str(client.images.get(name).id) for name in LATEST}
+    return {phase: str(client.images.get(f"mcwbuild/{phase}:latest").id) for phase in PHASES}
 
 
-def test_they_are_built_tried_saved_and_pushed(
-    images: dict[str, str], client: DockerClient, registry: Registry, tmp_path: Path
-) -> None:
-    there, before = jobs("images.yml"), digests(client)
-    ran, values = runner(tmp_path), {"vars.MCWBUILD_REGISTRY": f"{registry.address}/owner/mcwbuild"}
-    assert ran.run(there["build"]["steps"], values) == 0, ran.said
+def saving(steps: list[dict[str, Any]]) -> int:
+    """The number of the first step that moves images about."""
+    return [step.get("name") for step in steps].index("Save")
+
+
+def test_they_are_built_and_tried(images: dict[str, str], tmp_path: Path) -> None:
+    steps, ran, values = jobs("images.yml")["build"]["steps"], runner(tmp_path), dict[str, str]()
+    assert ran.run(steps[: saving(steps)], values) == 0, ran.said
     assert "is there, and fresh" in "".join(ran.said)
     key = values["steps.key.outputs.key"]
     assert key == mcwbuild("doctor", "--cache-key", "--engine", "docker", cwd=tmp_path).stdout.strip()
@@ -59,16 +78,23 @@ def test_they_are_built_tried_saved_and_pushed(
     provenance = json.loads((ran.temporary / "small" / "rknn_package" / "manifest.json").read_text())["provenance"]
     assert provenance["environment"] == {"image": images["rknn"]}
 
+
+def test_they_are_saved_pushed_pulled_and_loaded(
+    small: dict[str, str], client: DockerClient, registry: Registry, tmp_path: Path
+) -> None:
+    there, key = jobs("images.yml"), "images-key"
+    ran, values = runner(tmp_path), {"vars.MCWBUILD_REGISTRY": f"{registry.address}/owner/mcwbuild"}
+    values["steps.key.outputs.key"] = key
+    steps = there["build"]["steps"]
+    assert ran.run(steps[saving(steps) :], values) == 0, ran.said
     outputs = {name: values[text.strip("${} ")] for name, text in there["build"]["outputs"].items()}
     given = {**values, **{f"needs.build.outputs.{name}": text for name, text in outputs.items()}, "github.token": TOKEN}
-    assert there["push"]["strategy"]["matrix"] == {"phase": list(PHASES)}
-    for phase in PHASES:
-        assert ran.run(there["push"]["steps"], {**given, "matrix.phase": phase}) == 0, ran.said
-    assert digests(client) == before
+    assert ran.run(there["push"]["steps"], given) == 0, ran.said
+    assert digests(client) == small
     tags = {name for name in registry.manifests if not name[1].startswith("sha256:")}
     assert tags == {(f"owner/mcwbuild/{phase}", tag) for phase in PHASES for tag in (key, "v1.2.3")}
     for phase in PHASES:  # the manifest names the image's own configuration: its id
-        assert json.loads(registry.manifests[f"owner/mcwbuild/{phase}", key][1])["config"]["digest"] == images[phase]
+        assert json.loads(registry.manifests[f"owner/mcwbuild/{phase}", key][1])["config"]["digest"] == small[phase]
 
     (step,) = (step for step in jobs("convert.yml")["convert"]["steps"] if step.get("name") == "Images")
     pulling = {
@@ -77,12 +103,16 @@ def test_they_are_built_tried_saved_and_pushed(
         "steps.key.outputs.key": key,
     }
     ran.environment["DOCKER_CONFIG"] = str(ran.temporary / "docker")
+    for image in small.values():
+        client.images.remove(image, force=True)
     assert ran.run([step], pulling) == 0, ran.said
     assert "::notice::" not in ran.said[-1]
+    for phase, image in small.items():
+        assert client.images.get(f"{registry.address}/owner/mcwbuild/{phase}:{key}").id == image
     saved: dict[str, Any] = {**pulling, "inputs.images": ""}
     assert ran.run([step], saved) == 0, ran.said
     assert "Loaded image: mcwbuild/rknn:latest" in ran.said[-1]
-    assert digests(client) == before
+    assert digests(client) == small
     assert not (tmp_path / "hacked").exists()
 
 
