@@ -13,6 +13,7 @@ container: parse, require (check all that came in), work, ensure (check all that
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ from mcwbuild.contract.terminal import visible
 
 Request = TypeVar("Request")
 
+ALLOCATIONS = 50_000  # between two looks for garbage, of which loading makes none; by itself Python looks every 700
 _STATE = "resume"  # the flags' beginning that give what a stopped run left: the package is the same without
 CONFIDENCE, IOU, MAX_DETECTIONS = 0.25, 0.7, 300  # Ultralytics' own defaults, so that boards see what trainers saw
 
@@ -259,6 +261,7 @@ def run(stage: Stage[Any], argv: Sequence[str] | None = None) -> int:
 
 def main(stage: Stage[Any]) -> NoReturn:
     """The stage as a program."""
+    gc.set_threshold(ALLOCATIONS)
     leave(run(stage))
 
 

@@ -11,6 +11,7 @@ It is answered with one byte when the fork is made.
 
 from __future__ import annotations
 
+import gc
 import importlib
 import importlib.util
 import json
@@ -80,7 +81,10 @@ def _supervisor() -> ModuleType:
 def main(number: int, module: str) -> None:
     """Serves until it is killed; what it forks ends with it."""
     supervisor = _supervisor()
+    gc.disable()
     importlib.import_module(module)
+    gc.freeze()  # looking through what all forks share would give each a copy of it
+    gc.enable()
     listening = socket.socket(fileno=number)
     asked = wait_to_be_asked(listening)
     listening.close()

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import json
 import os
 import site
@@ -18,6 +19,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import asdict
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def work(toolkit: Toolkit, folder: Path, bench: Bench) -> Measured:
         toolkit.renew()
         build(toolkit, job)
         step.result = f"{Path(job.export).stat().st_size / 1e6:.1f} MB"
-    from stages.rknn import simulate  # the evaluator, which the build need not wait for
+    from stages.rknn import simulate  # loaded by now
 
     return simulate.measured(toolkit, Job.read(folder / JOB), bench)
 
@@ -99,9 +101,13 @@ def main(argv: list[str]) -> int:
 
     def load() -> dict[str, Any]:
         loaded.append(Toolkit())
+        import_module("stages.rknn.simulate")  # the evaluator: once for all that are split off
         return {}
 
+    gc.disable()  # what is loaded stays: to look through it for garbage, again and again, took a fifth of the time
     failed = answer(load)
+    gc.freeze()
+    gc.enable()
     order = wait_for_order(parent)
     if order is not None:
         fulfil(order, loaded, failed)

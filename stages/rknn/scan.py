@@ -91,11 +91,13 @@ def _measuring(model: Any, names: Sequence[str]) -> bytes:
     seen = onnx.ModelProto()
     seen.CopyFrom(model)
     del seen.graph.output[:]
+    scalar = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, [])
+    whole = onnx.helper.make_attribute("keepdims", 0)
     for number, name in enumerate(names):
         for kind in ("ReduceMin", "ReduceMax"):
             made = f"mcwbuild.scan.{number}.{kind}"
-            seen.graph.node.append(onnx.helper.make_node(kind, [name], [made], keepdims=0))
-            seen.graph.output.append(onnx.helper.make_tensor_value_info(made, onnx.TensorProto.FLOAT, []))
+            seen.graph.node.add(op_type=kind, input=[name], output=[made], attribute=[whole])
+            seen.graph.output.add(name=made, type=scalar)
     data: bytes = seen.SerializeToString()
     return data
 

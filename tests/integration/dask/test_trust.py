@@ -68,11 +68,13 @@ def test_tls_and_loopback_are_taken(address: str) -> None:
 
 
 @pytest.fixture
-def alone(toys: Processes) -> Processes:
-    """The toys' scheduler without a worker."""
+def alone(toys: Processes) -> Iterator[Processes]:
+    """The toys' scheduler without a worker; those that the test starts are no others'."""
     for name in toys.alive():
         toys.kill(name)
-    return toys
+    yield toys
+    for name in toys.alive():
+        toys.kill(name)
 
 
 def test_a_worker_on_the_network_is_refused(alone: Processes) -> None:
