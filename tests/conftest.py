@@ -2,13 +2,13 @@
 
 New examples are the work of the programs in tests/campaign, which count them.
 
-With several workers (`pytest -n 2 --dist loadgroup`) the tests of a file share one, and what it made for them; so do
-all files with tests of the machine's one daemon, and those of the folder where boards keep theirs.
+With several workers (`pytest -n 2`) the tests of a file share one, and what it made for them; so do those of TOGETHER,
+each of which is of all that is there.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,11 +17,23 @@ settings.register_profile("tests", deadline=None, derandomize=True, suppress_hea
 settings.load_profile("tests")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name each test's group."""
-    of_daemon = {item.path for item in items if item.get_closest_marker("docker")}
-    for item in items:
-        file = str(item.path.relative_to(Path(__file__).parent))
-        group = "docker" if item.path in of_daemon else "board" if "board" in file else file
-        item.add_marker(pytest.mark.xdist_group(group))
+TOGETHER = {
+    "the machine's one daemon": (
+        "integration/docker/",
+        "integration/dask/test_whole_way",
+        "unit/engines/test_conformance",
+    ),
+    "the folder where boards keep theirs": ("board",),
+}
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """The files, and those of TOGETHER, each at one worker, in their order."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return next((name for name, parts in TOGETHER.items() if any(part in file for part in parts)), file)
+
+    return ByFile(config, log)
