@@ -122,9 +122,12 @@ def test_the_context_is_a_tar_that_depends_on_names_and_contents_only(tmp_path: 
     sent: list[int] = []
     data = b"".join(context.stream(files, sent.append))
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
-        held = {member.name: archive.extractfile(member).read() for member in archive}  # type: ignore[union-attr]
-        assert {member.mode for member in archive} == {0o644}
+        kept = [member for member in archive if member.isfile()]
+        held = {member.name: archive.extractfile(member).read() for member in kept}  # type: ignore[union-attr]
+        assert {member.mode for member in kept} == {0o644}
         assert len({member.mtime for member in archive}) == 1
+        folders = {member.name: member.mode for member in archive if member.isdir()}
+        assert folders == {"/".join(["a"] * depth): 0o755 for depth in range(1, 61)}
     assert held == {"big": b"x" * 70_000, "empty": b"", long: b"y", "script": b"#!/bin/sh\n"}
     assert sent[-1] == context.size(files) == 70_011
     (tmp_path / "script").touch()
