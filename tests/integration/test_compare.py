@@ -46,7 +46,8 @@ def test_a_conversion_that_lost_accuracy_is_worse_beyond_noise(example: Path, tm
         cv2.imwrite(str(tmp_path / name), np.full((256, 256, 3), 128, np.uint8))
     (tmp_path / "grey.txt").write_text("a.png\nb.png\n")
     onnx, data = example / "onnx_package" / "best.onnx", EXAMPLE / "data.yaml"
-    words = ("--target", "rk3588", "--dtype", "int8", "--dataset", tmp_path / "grey.txt", "--calibration-images", "2")
+    words = ("--target", "rk3588", "--dtype", "int8", "--tune", "off", "--dataset", tmp_path / "grey.txt")
+    words += ("--calibration-images", "2")
     made = mcwbuild("convert", "--onnx", onnx, "--data", data, *words, "--out", tmp_path / "out", cwd=tmp_path)
     assert made.code == 3, made.stderr
     both = (example / "rknn_package", tmp_path / "out" / "rknn_package")
