@@ -27,6 +27,7 @@ TOGETHER = {
 }
 
 
+@pytest.hookimpl(optionalhook=True)  # some Pythons' tests are run without it
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     """The files, and those of TOGETHER, each at one worker, in their order."""
     from xdist.scheduler import LoadScopeScheduling

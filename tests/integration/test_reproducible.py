@@ -17,8 +17,9 @@ from tests.support.commands import EXAMPLE, mcwbuild
 def test_two_builds_are_the_same_to_the_last_byte(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Two folders, caches, Pythons, locales, loads, numbers of threads; where this is root's run, two users too."""
     folder = tmp_path_factory.mktemp("reproducible")
-    for above in (folder, *folder.parents[:2]):  # another user has to come here
-        above.chmod(0o755)
+    for above in (folder, *folder.parents):  # another user has to come here
+        if above.name.startswith(("pytest-", "popen-", "reproducible")):
+            above.chmod(0o755)
     other = trials.elsewhere(folder / "elsewhere")
     first, second = (trials.build(number, folder, other) for number in (0, 1))
     assert first == second

@@ -15,7 +15,7 @@ from tests.support.dask_cluster import Processes, toy_cluster, toy_engine
 Call = Callable[..., StageCall]
 
 
-@pytest.fixture(scope="package")  # idle workers take a tenth of a core
+@pytest.fixture(scope="module")  # not of the session: idle workers take a tenth of a core
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
     made = toy_cluster(tmp_path_factory.mktemp("toys"), 0)
     yield made

@@ -98,13 +98,13 @@ def test_one_picture_needs_one_context(board: Board, tmp_path: Path) -> None:
 
 def test_a_runtime_that_fails_in_the_middle_ends_after_the_results_before(board: Board, tmp_path: Path) -> None:
     board.configure(latency_ms=10)
-    board.fail("inference", "E RKNN: failed to submit!, op id: 1", at=10)
+    board.fail("inference", "E RKNN: failed to submit!, op id: 1", at=18)
     done = board.run("in", "--json", "--coco", "found.json")
     assert done.returncode == 4
     assert done.stderr.splitlines()[-1].startswith("error: inference failed: driver, runtime and model do not fit")
     shown = [json.loads(line)["image"] for line in done.stdout.splitlines()]
     assert shown == [f"in/{number:02d}.png" for number in range(len(shown))]
-    assert 3 <= len(shown) <= 9
+    assert 5 <= len(shown) <= 17  # at most 12 frames are taken in before a result is given out
     assert len({row["image_id"] for row in json.loads((tmp_path / "found.json").read_text())}) == len(shown)
 
 
