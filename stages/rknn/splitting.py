@@ -63,7 +63,7 @@ class Order:
     pipe: int
 
 
-def place(requests: socket.socket, folder: str, pipe: int, log: int, *, last: bool = False) -> None:
+def place(requests: socket.socket, folder: str, pipe: int, log: int, *, last: bool) -> None:
     """Order a process that works in `folder`, reports through `pipe` and prints into the file `log`.
 
     The `last` order is fulfilled by the process that loaded, and no other is split off then.

@@ -15,7 +15,7 @@ from tests.support import full_disks, generations, power, races, storms, traced
 
 SEED = "20260229"
 PROCESSES = 2
-CUTS = 24  # of the protocol, and of each weakened one; the weakest flaw shows in a fifth of them
+CUTS = 40  # of the protocol, and of each weakened one; the weakest flaw shows in a tenth of them
 SIZES = 72
 STORMS, KILLS = 84, 100  # trials, and how many kills are at least in them
 RUNNERS, RUNS = 8, 50

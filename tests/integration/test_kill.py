@@ -84,7 +84,7 @@ def test_a_run_that_is_stopped_in_each_phase_in_turn_ends_whole(tmp_path: Path, 
     assert not list(out.glob(".tmp-*"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_targets_at_the_same_time_end_together_and_go_on_together(tmp_path: Path, number: int) -> None:
     data, more = small_dataset(tmp_path, 4), ("--target", "rk3576", "--jobs", "2", "--tune", "off")
     run, at_work = start(tmp_path, data, *more), set()

@@ -114,6 +114,15 @@ def _frame(across: Axis, up: Axis, x: Scale, y: Scale, height: float) -> Markup:
     return Markup("").join(parts)
 
 
+def _upright(axis: Axis, x: Scale, height: float) -> list[Markup]:
+    """A line and its text for each mark of the axis below."""
+    parts = []
+    for value, text in axis.marks:
+        parts.append(_line("grid", x(value), _TOP, x(value), height - _BOTTOM))
+        parts.append(_text("tick middle", x(value), height - _BOTTOM + 16, text))
+    return parts
+
+
 def _series(one: Series, x: Scale, y: Scale) -> Markup:
     placed = [(x(a), y(b)) for a, b in one.points]
     made = Markup("")
@@ -168,10 +177,7 @@ def intervals(said: str, unit: str, rows: Sequence[Interval]) -> Markup:
     left, step = 108, 34
     height = _TOP + step * len(rows) + _BOTTOM
     x = axis.scale(left, WIDE - _RIGHT)
-    parts = []
-    for value, text in axis.marks:
-        parts.append(_line("grid", x(value), _TOP, x(value), height - _BOTTOM))
-        parts.append(_text("tick middle", x(value), height - _BOTTOM + 16, text))
+    parts = _upright(axis, x, height)
     parts.append(_line("zero", x(0.0), _TOP, x(0.0), height - _BOTTOM))
     parts.append(_text("name middle", (left + WIDE - _RIGHT) / 2, height - 5, unit))
     for number, row in enumerate(rows):
@@ -205,10 +211,7 @@ def bars(said: str, unit: str, rows: Sequence[Bar]) -> Markup:
     left, step = 108, 44
     height = _TOP + step * len(rows) + _BOTTOM
     x = axis.scale(left, WIDE - _RIGHT)
-    parts = []
-    for value, text in axis.marks:
-        parts.append(_line("grid", x(value), _TOP, x(value), height - _BOTTOM))
-        parts.append(_text("tick middle", x(value), height - _BOTTOM + 16, text))
+    parts = _upright(axis, x, height)
     parts.append(_text("name middle", (left + WIDE - _RIGHT) / 2, height - 5, unit))
     for number, row in enumerate(rows):
         top, done = _TOP + step * number, 0.0

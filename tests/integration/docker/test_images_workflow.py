@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from docker.errors import ImageNotFound
 
 from mcwbuild.contract.phases import PHASES
 from tests.support import containers
@@ -56,7 +58,8 @@ def small(images: dict[str, str], client: DockerClient) -> Iterator[dict[str, st
         for phase, image in images.items():
             client.images.get(image).tag(f"mcwbuild/{phase}", "latest")
         for image in made.values():
-            client.images.remove(image, force=True)
+            with suppress(ImageNotFound):  # a test that failed in the middle has removed it already
+                client.images.remove(image, force=True)
 
 
 def digests(client: DockerClient) -> dict[str, str]:
